@@ -1,0 +1,107 @@
+"""Groups of events: "twenty diverted flights within 24 hours" as a pure state that fires or lets events expire."""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from typing import NamedTuple
+
+import msgspec
+
+from headrace.base.durations import format_duration, micros
+from headrace.data.events import OffsetRange
+from headrace.errors import ProjectError
+
+
+class Event(NamedTuple):
+    """One matching event; sorts by event time (UTC microseconds), then partition and offset."""
+
+    time_us: int
+    partition: int
+    offset: int
+
+
+class Fired(msgspec.Struct, frozen=True):
+    """The events of one group, sorted. Each starts exactly one run."""
+
+    events: tuple[Event, ...]
+
+    @property
+    def key(self) -> str:
+        """`partition:offset` of the last event: the same whenever the same events fire."""
+        last = self.events[-1]
+        return f"{last.partition}:{last.offset}"
+
+    def ranges(self, topic: str) -> tuple[OffsetRange, ...]:
+        """The offsets of the events, neighbours joined, by partition."""
+        return tuple(_joined(topic, sorted((event.partition, event.offset) for event in self.events)))
+
+
+class EventGroup(msgspec.Struct, frozen=True):
+    """The events held for a trigger of `count` events within `within_us` of event time.
+
+    Exactly `within_us` apart is still within; without it nothing expires. Every event added is, in the end, in exactly
+    one fired group or counted once as expired. Serialisable by msgspec; begin with `EventGroup.of`.
+    """
+
+    count: int
+    within_us: int | None
+    held: tuple[Event, ...] = ()
+    newest_us: int | None = None
+
+    @classmethod
+    def of(cls, count: int = 1, within: timedelta | str | None = None) -> EventGroup:
+        """An empty group. Raises `ProjectError` for a count below 1 or a length of zero."""
+        if count < 1:
+            raise ProjectError(f"a trigger counts at least 1 event, got count={count}", cure="leave count out for each")
+        within_us = None if within is None else micros(within)
+        if within_us == 0:
+            raise ProjectError(
+                "a trigger waits for events within a length of time, got zero", cure='write within="24h"'
+            )
+        return cls(count, within_us)
+
+    def add(self, events: Sequence[tuple[int, int, int]]) -> tuple[EventGroup, tuple[Fired, ...], int]:
+        """Take events `(event time in UTC microseconds, partition, offset)` one after the other, as they were read.
+
+        Returns the new state, the groups that became full, and how many events expired: those further than `within`
+        behind the newest event time seen, held ones and late arrivals alike. How the events are cut into calls does
+        not matter.
+        """
+        held, newest_us = list(self.held), self.newest_us
+        fired: list[Fired] = []
+        expired = 0
+        for event in events:
+            insort(held, Event(*event))
+            newest_us = event[0] if newest_us is None else max(newest_us, event[0])
+            expired += self._expire(held, newest_us)
+            if len(held) == self.count:
+                fired.append(Fired(tuple(held)))
+                held.clear()
+        return EventGroup(self.count, self.within_us, tuple(held), newest_us), tuple(fired), expired
+
+    def __str__(self) -> str:
+        within = "" if self.within_us is None else f" within {format_duration(timedelta(microseconds=self.within_us))}"
+        return f"{len(self.held)} of {self.count} events{within}"
+
+    def _expire(self, held: list[Event], newest_us: int) -> int:
+        if self.within_us is None or self.count == 1:  # a single event is in time, however late it comes
+            return 0
+        oldest_us = newest_us - self.within_us
+        old = next((i for i, event in enumerate(held) if event.time_us >= oldest_us), len(held))
+        del held[:old]
+        return old
+
+
+def _joined(topic: str, places: Iterable[tuple[int, int]]) -> Iterable[OffsetRange]:
+    run: tuple[int, int, int] | None = None
+    for partition, offset in places:
+        if run is not None and run[0] == partition and run[2] == offset:
+            run = (partition, run[1], offset + 1)
+            continue
+        if run is not None:
+            yield OffsetRange(topic, *run)
+        run = (partition, offset, offset + 1)
+    if run is not None:
+        yield OffsetRange(topic, *run)
