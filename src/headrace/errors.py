@@ -24,8 +24,8 @@ class HeadraceError(Exception):
     `code` is stable and documented; `where` is `file:line`, a setting, a run or a topic; `cure` is the next step.
     """
 
-    code = "HR0000"
-    exit_code = 1
+    code: str = "HR0000"
+    exit_code: int = 1
 
     def __init__(self, message: str, *, where: str | None = None, cure: str | None = None, code: str | None = None) -> None:
         super().__init__(message)

@@ -1,0 +1,68 @@
+"""What happens to tables and topics."""
+
+from __future__ import annotations
+
+import msgspec
+
+from headrace.base.facts import Fact
+
+
+class Part(msgspec.Struct, frozen=True, array_like=True):
+    """One Parquet file of a table version; `window` where the table is written by window."""
+
+    path: str
+    rows: int
+    size_bytes: int
+    digest: str
+    window: tuple[int, int] | None = None
+
+
+class TablePublished(Fact, frozen=True):
+    """A new version of a table: the complete list of its parts, and who made it from what."""
+
+    table: str
+    version_number: int
+    parts: tuple[Part, ...]
+    rows: int
+    run: str
+    node: str
+    item: int
+    attempt: int
+    at_us: int
+    columns: dict[str, str] | None = None
+
+
+class TopicAppended(Fact, frozen=True):
+    """Rows of one partition were appended at [first, first + rows).
+
+    Whoever appends leaves `first` at -1: the store assigns it in the appending transaction, so commit order is offset
+    order. Bounds are of event time and known time, UTC microseconds.
+    """
+
+    topic: str
+    partition: int
+    rows: int
+    at_us: int
+    first: int = -1
+    encoding: str = "arrow"  # "arrow": typed columns; "json": one column `payload` of raw bytes
+    min_time_us: int | None = None
+    max_time_us: int | None = None
+    min_known_us: int | None = None
+    max_known_us: int | None = None
+    size_bytes: int = 0
+
+
+class TopicCompleted(Fact, frozen=True):
+    """Whoever appends declares: every row of `topic` with event time before `through_us` is in the log."""
+
+    topic: str
+    through_us: int
+    at_us: int
+
+
+class PlaybackAdvanced(Fact, frozen=True):
+    """The player of a recorded history has appended step `step`, all event times before `through_us`."""
+
+    step: int
+    through_us: int
+    at_us: int

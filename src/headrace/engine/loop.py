@@ -1,0 +1,317 @@
+"""The engine's loop, in one thread: gather what happened, decide on all of it, one commit, and only then send."""
+
+from __future__ import annotations
+
+import secrets
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgspec
+
+from headrace.base.facts import Fact, Stored
+from headrace.data.facts import TablePublished, TopicAppended
+from headrace.engine.recovery import fill_machine, restore_run
+from headrace.errors import HeadraceError, NotFoundError, StoreError, SupersededError
+from headrace.ports import Append, Clock, EngineStore, Request, Workers
+from headrace.runs import facts as f
+from headrace.runs.commands import AnswerPin, Command, KillWorker, ReloadRun, SpawnWorker, StartAttempt, StopWorker
+from headrace.runs.desks import Desks
+from headrace.runs.events import (
+    AliasAsked,
+    CancelAsked,
+    Event,
+    PauseAsked,
+    RetryAsked,
+    RunAsked,
+    TriggerSeen,
+    UpdateSeen,
+    WatermarksRead,
+    WorkerDied,
+)
+from headrace.runs.machine import Decision, Machine
+from headrace.streams.facts import TriggerFired
+
+POLL_S = 1.0  # a lost ring costs this much, never an event
+FOLLOWED = ("TriggerFired", "TablePublished")
+
+
+class Bell(Protocol):
+    """The doorbell's listening end."""
+
+    def fileno(self) -> int: ...
+    def drain(self) -> None: ...
+
+
+Listener = Callable[[Sequence[Fact]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """`follows`: prefixes of the logs whose news this engine acts on. `name` is who owns the log, for people."""
+
+    log: str = "engine"
+    name: str = "engine"
+    pool_size: int = 2
+    max_lost: int = 5
+    fires_schedules: bool = True
+    fires_triggers: bool = True
+    follows: tuple[str, ...] = ("trigger:", "run:")
+
+
+@dataclass(slots=True)
+class _Following:
+    """Where this engine stands in the logs it follows; moved in a commit only where it acts on what it read."""
+
+    seqs: dict[str, int] = field(default_factory=dict[str, int])
+
+
+class Engine:
+    """One engine on one log. `start` takes the log over, `turn` is one round, `run` rounds until told to stop.
+
+    `read_file` gives the bytes of a file below the artifact root. `on_facts` hears every commit, for display.
+    `handle`, if set, takes requests whose verb the machine does not know; `woken` hears that somebody has written.
+    """
+
+    def __init__(
+        self,
+        store: EngineStore,
+        workers: Workers,
+        clock: Clock,
+        *,
+        options: EngineOptions,
+        read_file: Callable[[str], bytes],
+        bell: Bell | None = None,
+        on_facts: Listener | None = None,
+        entropy: Callable[[], int] = lambda: secrets.randbits(25),
+    ) -> None:
+        self.store, self.workers, self.clock, self.options = store, workers, clock, options
+        self.machine = Machine(pool_size=options.pool_size)
+        self._read_file, self._bell = read_file, bell
+        self._on_facts, self._entropy = on_facts, entropy
+        self.handle: Callable[[Request], list[Event]] | None = None
+        self.woken: Callable[[], None] | None = None
+        self._following = _Following()
+        self._head = self._epoch = 0
+        self._asked: set[int] = set()
+        self._changes = -1
+        self._is_tidy = False
+
+    # -- life ----------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Take the log: whoever wrote it before is fenced from here on. Then go on with what is unfinished."""
+        begun = self.workers.end_strangers()
+        restored = self.store.restore(self.options.log)
+        self._head, self._epoch = restored.head, restored.epoch + 1
+        taken = f.LogTaken(self._epoch, self.options.name, self.clock.now_us())
+        self._head = self.store.commit([Append(self.options.log, self._head, (taken,))]).heads[self.options.log]
+        self.machine = Machine(
+            pool_size=self.options.pool_size,
+            max_lost=self.options.max_lost,
+            worker_prefix=f"w{self._epoch}-",
+            desks=Desks(fires_schedules=self.options.fires_schedules, fires_triggers=self.options.fires_triggers),
+        )
+        fill_machine(self.machine, restored)
+        self._following.seqs = dict(restored.cursors)
+        self._asked.clear()
+        orphans = [
+            WorkerDied(name, begun.get(name, 1 << 62), "the engine that had started it died")
+            for name in tuple(self.machine.pool.workers)
+        ]
+        self.act(orphans)
+
+    def run(self, should_stop: Callable[[], bool]) -> None:
+        """Rounds until `should_stop`; a store that refuses is tried again from its rows once a second."""
+        while not should_stop():
+            self.turn()
+
+    def turn(self, *, wait: bool = True) -> bool:
+        """One round. False where nothing happened."""
+        if wait:
+            self.workers.wait(self._patience_s(), *((self._bell.fileno(),) if self._bell else ()))
+        events = [*self.workers.events(), *self._look()]
+        due = self.machine.next_due_us()
+        if not events and (due is None or due > self.clock.monotonic_us()):
+            self._rest()
+            return False
+        self.act(events)
+        return True
+
+    def act(self, events: Sequence[Event]) -> Decision:
+        """Decide on the events, commit, and carry out what was decided. Raises SupersededError, StoreError."""
+        decision = self.machine.step(
+            events,
+            now_us=self.clock.now_us(),
+            mono_us=self.clock.monotonic_us(),
+            entropy=self._entropy(),
+            begun=self.workers.begun(self.machine.has_timeouts()),
+        )
+        if decision.facts:
+            self._commit(decision)
+            self._is_tidy = False
+        self._carry_out(decision.commands)
+        return decision
+
+    # -- committing ----------------------------------------------------------------------------------------------
+
+    def _commit(self, decision: Decision) -> None:
+        bodies = {i: self._read_file(path) for i, path in decision.files.items()}
+        facts = tuple(
+            _sized(fact, len(bodies[i])) if i in bodies and isinstance(fact, TopicAppended) else fact
+            for i, fact in enumerate(decision.facts)
+        )
+        append = Append(self.options.log, self._head, facts, bodies)
+        try:
+            self._head = self.store.commit([append]).heads[self.options.log]
+        except SupersededError:
+            raise
+        except StoreError:
+            # The outcome is unknown until the head was read: what is ours is committed, what is not there is not.
+            if self.store.head(self.options.log) != self._head + len(facts) or not self._is_mine(facts):
+                raise
+            self._head += len(facts)
+        if self._on_facts is not None:
+            self._on_facts(facts)
+
+    def _is_mine(self, facts: Sequence[Fact]) -> bool:
+        stored = self.store.facts(self.options.log, after=self._head, limit=1)
+        return bool(stored) and type(stored[0].fact) is type(facts[0])
+
+    # -- looking -------------------------------------------------------------------------------------------------
+
+    def _look(self) -> list[Event]:
+        """What others have written: requests, news of followed logs, watermarks. Asked only when somebody rang or wrote."""
+        if self._bell is not None:
+            self._bell.drain()
+        changes = self.store.change_count()
+        if changes == self._changes:
+            return []
+        self._changes = changes
+        if self.woken is not None:
+            self.woken()
+        events: list[Event] = []
+        for request in self.store.requests():
+            if request.id not in self._asked:
+                self._asked.add(request.id)
+                events += self._request(request)
+        for prefix in self.options.follows:
+            events += self._follow(prefix)
+        marks = self.store.watermarks(self.machine.project)
+        if marks != self.machine.desks.watermarks:
+            events.append(WatermarksRead(marks))
+        return events
+
+    def _follow(self, prefix: str) -> list[Event]:
+        events: list[Event] = []
+        for log, head in self.store.heads(prefix).items():
+            seq = self._following.seqs.get(log, 0)
+            while seq < head:
+                page = self.store.facts(log, after=seq, limit=1000, kinds=FOLLOWED)
+                events += [event for stored in page if (event := _seen(stored)) is not None]
+                seq = page[-1].seq if len(page) == 1000 else head
+            self._following.seqs[log] = seq
+        return events
+
+    def _request(self, request: Request) -> list[Event]:
+        try:
+            event = request_event(request, self.store)
+            if event is not None:
+                return [event]
+            if self.handle is not None:
+                return self.handle(request)
+            raise NotFoundError(f"this engine does not know the request {request.verb!r}")
+        except HeadraceError as error:
+            answer = {"code": error.code, "message": error.message, "cure": error.cure}
+            self.machine.answer_later(request.id, "refused", answer)
+        except (KeyError, TypeError, ValueError) as error:
+            answer = {"code": "HR3001", "message": f"the request {request.verb!r} is malformed: {error!r}"}
+            self.machine.answer_later(request.id, "refused", answer)
+        return []
+
+    # -- carrying out --------------------------------------------------------------------------------------------
+
+    def _carry_out(self, commands: Sequence[Command]) -> None:
+        starts: dict[str, list[StartAttempt]] = defaultdict(list)
+        for command in commands:
+            match command:
+                case StartAttempt():
+                    starts[command.worker].append(command)
+                case SpawnWorker(worker=worker, code=code):
+                    self.workers.spawn(worker, code)
+                case StopWorker(worker=worker):
+                    self.workers.stop(worker)
+                case KillWorker(worker=worker, why=why):
+                    self.workers.kill(worker, why)
+                case AnswerPin():
+                    self.workers.answer_pin(command.worker, command.serial, command.dataset, command.pin)
+                case ReloadRun(run=run):
+                    self._reload(run)
+        for worker, group in starts.items():
+            self.workers.start(worker, [(start, self.machine.runs[start.run]) for start in group])
+
+    def _reload(self, run: str) -> None:
+        rows = self.store.active_run(run)
+        if rows is not None:
+            self.machine.activate(restore_run(self.machine, rows))
+            self.act(())
+
+    def _rest(self) -> None:
+        if not self._is_tidy:
+            self._is_tidy = True
+            self.store.tidy()
+
+    def _patience_s(self) -> float:
+        due = self.machine.next_due_us()
+        if due is None:
+            return POLL_S
+        return min(POLL_S, max(0.0, (due - self.clock.monotonic_us()) / 1e6))
+
+
+def request_event(request: Request, store: EngineStore) -> Event | None:
+    """A row of the inbox as an event; None for a verb that is not the machine's. Raises HeadraceError, KeyError."""
+    body: dict[str, Any] = request.body
+    match request.verb:
+        case "trigger":
+            window = body.get("window")
+            return RunAsked(
+                body["pipeline"],
+                body.get("key") or f"person:{request.key}",
+                body.get("cause") or "person",
+                body.get("params") or {},
+                None if window is None else (window[0], window[1]),
+                why=body.get("why") or f"asked by {body.get('by', 'somebody')}",
+                request=request.id,
+                at_us=body.get("at_us"),
+            )
+        case "cancel":
+            return CancelAsked(body["run"], body.get("by", "somebody"), request.id)
+        case "retry":
+            generation = store.generation(body["run"])
+            if generation is None:
+                raise NotFoundError(f"there is no run {body['run']!r}", cure="headrace runs ls", code="HR2020")
+            return RetryAsked(body["run"], body.get("by", "somebody"), generation + 1, body.get("code"), request.id)
+        case "pause":
+            return PauseAsked(body["pipeline"], body["paused"], body.get("by", "somebody"), request.id)
+        case "alias":
+            return AliasAsked(body["model"], body["alias"], body.get("version"), body.get("by", "somebody"), request.id)
+        case _:
+            return None
+
+
+def _seen(stored: Stored) -> Event | None:
+    match stored.fact:
+        case TriggerFired() as fired:
+            return TriggerSeen(
+                stored.log, stored.seq, fired.pipeline, f"event:{fired.pipeline}:{fired.slug}:{fired.key}",
+                fired.ranges, fired.event_time_us,
+            )  # fmt: skip
+        case TablePublished() as published:
+            return UpdateSeen(stored.log, stored.seq, published.table, published.version_number)
+        case _:
+            return None
+
+
+def _sized(fact: TopicAppended, size_bytes: int) -> TopicAppended:
+    return msgspec.structs.replace(fact, size_bytes=size_bytes)

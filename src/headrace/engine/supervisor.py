@@ -1,0 +1,140 @@
+"""The processes beside the workers: stream processes are started, watched and, after a death, started again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from headrace.graph.definitions import OnEvent, Project
+from headrace.ports import Clock
+
+GRACE_S = 5.0
+BACKOFF_US = (0, 200_000, 1_000_000, 5_000_000)  # before the first, second … start after a death
+
+
+@dataclass(slots=True)
+class StreamProcess:
+    """One process with the shards that it hosts."""
+
+    name: str
+    arguments: tuple[str, ...]
+    popen: subprocess.Popen[bytes]
+    wake_fd: int
+    started_us: int
+
+
+@dataclass(slots=True)
+class _Wanted:
+    """What should run: a name, its arguments, and how often it died lately."""
+
+    name: str
+    arguments: tuple[str, ...]
+    deaths: int = 0
+    due_us: int = 0
+
+
+def shard_arguments(project: Project, processes: int) -> list[tuple[str, ...]]:
+    """Spread the shards of all streams, and the event triggers, over so many processes: `--shards`, `--triggers`.
+
+    >>> shard_arguments(Project("p"), 2)
+    []
+    """
+    places: list[str] = []
+    for stream in project.streams.values():
+        topic = project.topics.get(stream.source.topic)
+        places += [f"{stream.name}:{shard}" for shard in range(topic.partitions if topic else 1)]
+    for definition in project.pipelines.values():
+        places += [f"trigger/{definition.name}/{t.slug}" for t in definition.triggers if isinstance(t, OnEvent)]
+    groups = [places[i::processes] for i in range(processes)]
+    return [("--shards", ";".join(group)) for group in groups if group]
+
+
+@dataclass(slots=True)
+class StreamSupervisor:
+    """Keeps one set of stream processes alive. `command` are the arguments that all of them share.
+
+    A child ends by itself when its wake pipe closes, so none outlives this process.
+    """
+
+    command: Callable[[str, Path], tuple[str, ...]]
+    logs: Path
+    clock: Clock
+    processes: dict[str, StreamProcess] = field(default_factory=dict[str, StreamProcess])
+    _wanted: dict[str, _Wanted] = field(default_factory=dict[str, _Wanted])
+    _common: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def deploy(self, code: str, code_path: Path, groups: list[tuple[str, ...]]) -> None:
+        """Run these groups of shards on this code version: the old processes finish their batch and leave first."""
+        self.stop()
+        self._common = self.command(code, code_path)
+        self._wanted = {f"stream-{i}": _Wanted(f"stream-{i}", group) for i, group in enumerate(groups, 1)}
+        self.tend()
+
+    def tend(self) -> list[str]:
+        """Start what should run and does not. Returns what happened, in words."""
+        news: list[str] = []
+        now_us = self.clock.monotonic_us()
+        for name, process in tuple(self.processes.items()):
+            code = process.popen.poll()
+            if code is None:
+                continue
+            os.close(process.wake_fd)
+            del self.processes[name]
+            wanted = self._wanted.get(name)
+            if wanted is not None:
+                lived_us = now_us - process.started_us
+                wanted.deaths = 1 if lived_us > 30_000_000 else wanted.deaths + 1
+                wanted.due_us = now_us + BACKOFF_US[min(wanted.deaths - 1, len(BACKOFF_US) - 1)]
+                news.append(f"{name} died ({_how(code)}); it starts again")
+        for wanted in self._wanted.values():
+            if wanted.name not in self.processes and wanted.due_us <= now_us:
+                self.processes[wanted.name] = self._start(wanted, now_us)
+        return news
+
+    def wake(self) -> None:
+        """Tell every process that there may be new rows."""
+        for process in self.processes.values():
+            try:
+                os.write(process.wake_fd, b"1")
+            except (BlockingIOError, BrokenPipeError):
+                continue  # it has enough rings waiting, or is gone and `tend` will see it
+
+    def stop(self) -> None:
+        """Let every process finish its batch and leave; end those that do not within the grace."""
+        self._wanted = {}
+        for process in self.processes.values():
+            process.popen.send_signal(signal.SIGTERM)
+        for process in self.processes.values():
+            try:
+                process.popen.wait(GRACE_S)
+            except subprocess.TimeoutExpired:
+                process.popen.kill()
+                process.popen.wait()
+            os.close(process.wake_fd)
+        self.processes = {}
+
+    def _start(self, wanted: _Wanted, now_us: int) -> StreamProcess:
+        read_fd, write_fd = os.pipe()
+        os.set_blocking(write_fd, False)
+        self.logs.mkdir(parents=True, exist_ok=True)
+        command = (
+            sys.executable, "-m", "headrace.engine.stream_process",
+            *self._common, *wanted.arguments, "--wake-fd", str(read_fd),
+        )  # fmt: skip
+        with (self.logs / f"{wanted.name}.log").open("ab") as output:
+            popen = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=(read_fd,),
+                env={**os.environ, **self.environment},
+            )  # fmt: skip
+        os.close(read_fd)
+        return StreamProcess(wanted.name, wanted.arguments, popen, write_fd, now_us)
+
+
+def _how(code: int) -> str:
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

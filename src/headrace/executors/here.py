@@ -1,0 +1,81 @@
+"""The engine's one worker when a run happens in this process: attempts run between two rounds of the loop."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from headrace.errors import EngineUnavailableError
+from headrace.executors.attempt import AttemptRunner
+from headrace.executors.crew import event_of, start_message
+from headrace.executors.inline import InlineExecutor
+from headrace.executors.protocol import PinAsked, Start
+from headrace.runs import events as e
+from headrace.runs.commands import StartAttempt
+from headrace.runs.machine import Active
+
+
+class HereCrew:
+    """Implements `ports.Workers` in this process. Whoever builds it sets `act`: the engine's own step."""
+
+    def __init__(self, runner: AttemptRunner, log: Path) -> None:
+        self._executor = InlineExecutor(runner, log, self._pin)
+        self._queue: deque[tuple[str, Start]] = deque()
+        self._ready: list[e.Event] = []
+        self._current = ""
+        self._pins: dict[tuple[int, str], Any] = {}
+        self.act: Any = None
+
+    def spawn(self, worker: str, code: str) -> None:
+        self._executor.spawn(worker)
+        self._ready.append(e.WorkerReady(worker))
+
+    def start(self, worker: str, attempts: Sequence[tuple[StartAttempt, Active]]) -> None:
+        self._queue.extend((worker, start_message(start, active)) for start, active in attempts)
+
+    def answer_pin(self, worker: str, serial: int, dataset: str, pin: Any) -> None:
+        self._pins[serial, dataset] = pin
+
+    def stop(self, worker: str) -> None:
+        self._ready.append(e.WorkerDied(worker, 0, "asked to leave"))
+
+    def kill(self, worker: str, why: str) -> None:
+        """An attempt in this process cannot be killed; what waits in the queue is not begun."""
+        begun = self._executor.begun(worker).serial
+        self._queue.clear()
+        self._ready.append(e.WorkerDied(worker, begun, why))
+
+    def events(self) -> list[e.Event]:
+        """Runs the next attempt, if there is one, and tells how it went."""
+        found, self._ready = self._ready, []
+        if not found and self._queue:
+            worker, start = self._queue.popleft()
+            self._current = worker
+            self._executor.send(worker, [start])
+            for message in self._executor.receive(worker):
+                event = event_of(worker, message)
+                if event is not None and not isinstance(event, e.WorkerReady):
+                    found.append(event)
+        return found
+
+    def begun(self, workers: Sequence[str]) -> dict[str, tuple[int, int]]:
+        return {}
+
+    def wait(self, timeout_s: float, *others: int) -> None:
+        if not self._queue and not self._ready:
+            time.sleep(timeout_s)
+
+    def end_strangers(self) -> dict[str, int]:
+        return {}
+
+    def close(self) -> None:
+        self._executor.close()
+
+    def _pin(self, asked: PinAsked) -> Any:
+        if self.act is None:
+            raise EngineUnavailableError("this run has no engine to pin what it reads")
+        self.act([e.PinAsked(self._current, asked.serial, asked.dataset, asked.pin)])
+        return self._pins.pop((asked.serial, asked.dataset))

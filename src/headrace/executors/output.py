@@ -1,0 +1,139 @@
+"""Where the output of attempts goes: one log file per worker, and for each attempt the bytes that it wrote there."""
+
+from __future__ import annotations
+
+import faulthandler
+import io
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+from headrace.runs.facts import LogSpan
+
+
+class LogFile:
+    """An append-only log and where the last attempt's part ends. What comes between two attempts is the later one's."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        self._name = name
+        self._end = os.fstat(self.fd).st_size
+
+    def span(self) -> LogSpan | None:
+        """What was written since the last call; None for nothing."""
+        end = os.fstat(self.fd).st_size
+        if end == self._end:
+            return None
+        span = LogSpan(self._name, self._end, end)
+        self._end = end
+        return span
+
+    def write(self, text: str) -> None:
+        body = memoryview(text.encode("utf-8", "backslashreplace"))
+        while body:
+            body = body[os.write(self.fd, body) :]
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+
+class ProcessOutput:
+    """Takes file descriptors 1 and 2 of this process, so that C code and children are heard too."""
+
+    def __init__(self, log: LogFile) -> None:
+        self._log = log
+        self._open()
+        faulthandler.enable(file=log.fd)  # a segfault leaves its stack in the log
+        _log_to(_Stderr())
+
+    def span(self) -> LogSpan | None:
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        except (ValueError, OSError):  # the task closed them; the next one gets new ones
+            self._open()
+        return self._log.span()
+
+    def _open(self) -> None:
+        os.dup2(self._log.fd, 1)
+        os.dup2(self._log.fd, 2)
+        # By line, so that a killed task's last words are kept and a reader can follow.
+        sys.stdout, sys.stderr = _text(1), _text(2)
+
+
+class Tee:
+    """While inside, this process's `print` and logging go to the log as well as to where they went before."""
+
+    def __init__(self, log: LogFile) -> None:
+        self._log = log
+        self._before: tuple[TextIO, TextIO] = (sys.stdout, sys.stderr)
+        self._handler = logging.StreamHandler(_Copy(log))
+        self._handler.setFormatter(_Lines())
+
+    def __enter__(self) -> None:
+        self._before = (sys.stdout, sys.stderr)
+        sys.stdout, sys.stderr = _Copy(self._log, sys.stdout), _Copy(self._log, sys.stderr)
+        logging.getLogger().addHandler(self._handler)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        logging.getLogger().removeHandler(self._handler)
+        sys.stdout, sys.stderr = self._before
+
+
+class _Copy(io.TextIOBase):
+    def __init__(self, log: LogFile, shown: TextIO | None = None) -> None:
+        self._log, self._shown = log, shown
+
+    def write(self, text: str, /) -> int:
+        self._log.write(text)
+        if self._shown is not None:
+            self._shown.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        if self._shown is not None:
+            self._shown.flush()
+
+    def isatty(self) -> bool:
+        return self._shown is not None and self._shown.isatty()
+
+    def fileno(self) -> int:
+        if self._shown is None:
+            raise io.UnsupportedOperation("fileno")
+        return self._shown.fileno()
+
+
+class _Stderr:
+    """What `sys.stderr` is at the moment of writing, so that a task may redirect it."""
+
+    def write(self, text: str) -> Any:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
+class _Lines(logging.Formatter):
+    """`HH:MM:SS LEVEL name message`, in UTC as everything that Headrace shows."""
+
+    converter = time.gmtime
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s", "%H:%M:%S")
+
+
+def _log_to(stream: Any) -> None:
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(_Lines())
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+
+
+def _text(fd: int) -> TextIO:
+    return open(fd, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)

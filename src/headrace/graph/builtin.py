@@ -1,0 +1,21 @@
+"""Tasks that Headrace itself brings."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from headrace.graph.task import task
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@task
+def split(rows: pl.DataFrame, last: str, by: str | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Split rows by event time, never at random: `fit, test = hr.split(rows, last="14d")`.
+
+    `test` are the rows of the last span, `fit` those before it. `by` names the time column; without it, it is the event
+    time that the rows were read with.
+    """
+    return importlib.import_module("headrace.models.split").split(rows, last=last, by=by)

@@ -1,0 +1,136 @@
+"""Every replaceable part on one page: short Protocols in the words of the domain.
+
+Adapters (`store`, `executors`, `storage`, `connectors`) implement them and know neither the engine nor each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from headrace.base.facts import Fact, Stored
+from headrace.graph.definitions import Project
+from headrace.runs.commands import StartAttempt
+from headrace.runs.events import Event
+from headrace.runs.machine import Active
+from headrace.runs.rows import ActiveRun, Restored
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """News for one log. `expected_seq` is the seq of the log's last fact as its owner knows it.
+
+    None means "at the head, whatever it is": only for logs with many writers (`clients`).
+    `bodies` holds, by index into `facts`, the bytes of a TopicAppended or the payload of another fact that carries one.
+    """
+
+    log: str
+    expected_seq: int | None
+    facts: tuple[Fact, ...]
+    bodies: Mapping[int, bytes] = field(default_factory=dict[int, bytes])
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """`heads`: the new last seq per log. `facts`: per log, the facts as stored (offsets of TopicAppended assigned)."""
+
+    heads: Mapping[str, int]
+    facts: Mapping[str, tuple[Fact, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A row of the inbox: what a client without a log asks of the engine."""
+
+    id: int
+    key: str
+    verb: str
+    body: Any
+    at_us: int
+
+
+class Store(Protocol):
+    """The one place of state. `commit` is the one write verb; everything else reads.
+
+    Raises SupersededError where another writer owns the log, StoreError where the database refuses (full disk, damage,
+    newer version). After any error of `commit` the outcome is unknown until `head` was read.
+    """
+
+    def commit(self, appends: Sequence[Append]) -> Committed: ...
+    def head(self, log: str) -> int:
+        """Seq of the last fact of the log; 0 where it has none."""
+        ...
+
+    def heads(self, prefix: str) -> dict[str, int]: ...
+    def facts(self, log: str, *, after: int, limit: int = 1000, kinds: Sequence[str] | None = None) -> list[Stored]: ...
+
+    def ask(self, verb: str, body: Any, *, key: str, at_us: int) -> int:
+        """Write a durable request (same key: the same row). Returns its id."""
+        ...
+
+    def requests(self, *, limit: int = 200) -> list[Request]:
+        """Unanswered requests, oldest first."""
+        ...
+
+    def answer(self, request: int) -> tuple[str, Any] | None:
+        """(status, answer) once the engine has answered."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class EngineStore(Store, Protocol):
+    """What an engine reads besides: its own state at a start, and what others have done since."""
+
+    def restore(self, log: str) -> Restored: ...
+    def active_run(self, run: str) -> ActiveRun | None:
+        """The rows of one run that has not ended."""
+        ...
+
+    def generation(self, run: str) -> int | None:
+        """The generation of an ended run; None where there is no such run."""
+        ...
+
+    def watermarks(self, project: Project) -> dict[str, int]:
+        """How far each topic is complete in event time: as declared, or as its stream or its newest rows say."""
+        ...
+
+    def change_count(self) -> int:
+        """A number that changes when another connection has committed. Cheap: an idle engine asks once a second."""
+        ...
+
+    def tidy(self) -> None:
+        """Bring the database file in order while nothing else is to do."""
+        ...
+
+
+class Workers(Protocol):
+    """Whoever runs attempts. Calls return at once; what happens comes back as events."""
+
+    def spawn(self, worker: str, code: str) -> None: ...
+    def start(self, worker: str, attempts: Sequence[tuple[StartAttempt, Active]]) -> None: ...
+    def answer_pin(self, worker: str, serial: int, dataset: str, pin: Any) -> None: ...
+    def stop(self, worker: str) -> None: ...
+    def kill(self, worker: str, why: str) -> None: ...
+    def events(self) -> list[Event]: ...
+    def begun(self, workers: Sequence[str]) -> dict[str, tuple[int, int]]:
+        """(serial, monotonic microseconds since when it runs) of the attempt that each is in."""
+        ...
+
+    def wait(self, timeout_s: float, *others: int) -> None:
+        """Block until a worker has news, one of the other file descriptors is readable, or the time is over."""
+        ...
+
+    def end_strangers(self) -> dict[str, int]:
+        """End the workers of a dead engine; returns the last serial that each had begun."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Clock(Protocol):
+    """Wall time for slots and display, monotonic time for deadlines; both in microseconds."""
+
+    def now_us(self) -> int: ...
+    def monotonic_us(self) -> int: ...

@@ -1,0 +1,64 @@
+"""What the engine's step wants done once its facts are committed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from headrace.graph.nodes import Node
+from headrace.runs.facts import Value
+from headrace.runs.progress import Path
+
+
+@dataclass(frozen=True, slots=True)
+class StartAttempt:
+    """Hand an attempt to a worker. `upstream` holds the single results that it needs; joins are read from the store."""
+
+    worker: str
+    serial: int
+    run: str
+    pipeline: str
+    code: str
+    node: Node
+    path: Path
+    item: int
+    attempt: int
+    epoch: int
+    upstream: dict[tuple[str, Path], Value]
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnWorker:
+    worker: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopWorker:
+    """Ask an idle worker to leave."""
+
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class KillWorker:
+    worker: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerPin:
+    worker: str
+    serial: int
+    dataset: str
+    pin: Any
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadRun:
+    """Read the run's rows again and give them to the machine: its facts changed more than one item."""
+
+    run: str
+
+
+Command = StartAttempt | SpawnWorker | StopWorker | KillWorker | AnswerPin | ReloadRun

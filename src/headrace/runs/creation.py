@@ -1,0 +1,32 @@
+"""The window of a run that is about an instant."""
+
+from __future__ import annotations
+
+from headrace.base.durations import micros
+from headrace.errors import RefusedError
+from headrace.graph.definitions import PipelineDef, Schedule
+from headrace.triggers.schedule import parse_schedule, previous, window_of
+
+
+def run_window(definition: PipelineDef, about_us: int) -> tuple[int, int] | None:
+    """`[start, end)` in UTC microseconds for a run about `about_us`, or None where the pipeline takes no window.
+
+    With `window="60d"` or `"all"` it ends at that instant; else it is the last closed interval of the schedule.
+    Raises RefusedError where the pipeline needs a window and nothing says which.
+    """
+    if definition.window == "all":
+        return (0, about_us)
+    if definition.window is not None:
+        return (about_us - micros(definition.window), about_us)
+    if all(p.kind != "window" for p in definition.params):
+        return None
+    schedule = next((t for t in definition.triggers if isinstance(t, Schedule)), None)
+    if schedule is None:
+        raise RefusedError(
+            f"{definition.name} needs a window, and neither window= nor a schedule says which",
+            cure=f"headrace trigger {definition.name} --window 2026-01-01 1d",
+            code="HR3022",
+        )
+    slots = parse_schedule(schedule.expression, schedule.timezone)
+    window = window_of(slots, previous(slots, about_us + 1))
+    return (window.start_us, window.end_us)

@@ -1,0 +1,141 @@
+"""The engine's policies, one desk each: schedules, monitors, tables, models. Each turns events into facts.
+
+Nothing here touches attempts or workers. A desk keeps what it needs in memory, changed by `apply` of committed kinds of
+facts only, so that it can be rebuilt from rows.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from headrace.base.facts import Fact
+from headrace.graph.definitions import PipelineDef, Project
+from headrace.runs import facts as f
+from headrace.runs.creation import run_window
+from headrace.runs.effects import Effects
+from headrace.runs.events import AliasAsked, RunAsked, TriggerSeen
+from headrace.runs.monitoring import MonitorDesk
+from headrace.runs.pool import Flight
+from headrace.runs.publishing import TableDesk
+from headrace.runs.scheduling import ScheduleDesk
+from headrace.runs.training import ModelDesk
+
+
+class Office(Protocol):
+    """What a desk may ask of the machine."""
+
+    max_lost: int
+
+    @property
+    def now_us(self) -> int: ...
+    @property
+    def project(self) -> Project: ...
+    @property
+    def code(self) -> str: ...
+    def new_id(self) -> str: ...
+    def wake_in(self, delay_us: int) -> None: ...
+    def is_active(self, pipeline: str) -> bool: ...
+    def window_of(self, run: str) -> tuple[int, int] | None: ...
+
+
+class Desks:
+    """All desks of one engine."""
+
+    def __init__(self, *, fires_schedules: bool = True, fires_triggers: bool = True) -> None:
+        """An in-process run fires neither: what it publishes or judges, a living engine follows and acts on."""
+        self.fires_triggers = fires_triggers
+        self.watermarks: dict[str, int] = {}
+        self.paused: set[str] = set()
+        self.schedules = ScheduleDesk(fires=fires_schedules)
+        self.tables = TableDesk()
+        self.models = ModelDesk()
+        self.monitors = MonitorDesk()
+
+    def apply(self, fact: Fact) -> None:
+        if isinstance(fact, f.PipelinePaused):
+            (self.paused.add if fact.is_paused else self.paused.discard)(fact.pipeline)
+        self.schedules.apply(fact)
+        self.tables.apply(fact)
+        self.models.apply(fact)
+        self.monitors.apply(fact)
+
+    def due(self, office: Office, now_us: int) -> list[Fact]:
+        """Runs that time or a watermark has made due."""
+        if not self.fires_triggers:
+            return []
+        facts = self.schedules.due(office, now_us, self.paused, self.models)
+        return facts + self.monitors.due(office, self.watermarks, self.models)
+
+    def on_run_asked(self, office: Office, definition: PipelineDef, event: RunAsked) -> list[Fact]:
+        """A client asks. Where the pipeline registers a model, the model's controller decides; a person overrules it."""
+        if definition.registers is not None:
+            return self.models.asked_by_person(office, definition, event, self.watermarks)
+        window = event.window or run_window(definition, event.at_us or office.now_us)
+        return [
+            f.RunCreated(
+                office.new_id(),
+                definition.name,
+                office.code,
+                event.key,
+                event.cause,
+                office.now_us,
+                event.params,
+                window,
+                event.events,
+                event.why,
+                max_lost=office.max_lost,
+            )
+        ]
+
+    def on_effects(
+        self, office: Office, run: str, definition: PipelineDef, code: str, flight: Flight, effects: Effects
+    ) -> list[Fact]:
+        """Publish what an accepted attempt made."""
+        facts: list[Fact] = []
+        for published in self.tables.publish(office, run, flight, effects.tables):
+            facts.append(published)
+            facts += self.on_published(office, published.table, published.version_number)
+        for registered in effects.models:
+            facts += self.models.on_registered(office, run, flight.node, code, definition, registered)
+        for judged in effects.windows:
+            facts += self.monitors.on_judged(office, run, judged, self.models)
+        return facts
+
+    def on_published(self, office: Office, table: str, version: int) -> list[Fact]:
+        if not self.fires_triggers:
+            return []
+        return self.tables.on_published(office, table, version, self.paused)
+
+    def on_trigger(self, office: Office, event: TriggerSeen) -> list[Fact]:
+        """An event group is complete: exactly one run, or one recorded suppression."""
+        definition = office.project.pipelines.get(event.pipeline)
+        if definition is None:
+            return [
+                f.TriggerSuppressed(
+                    event.pipeline, event.key, "the pipeline is not in the deployed code", office.now_us
+                )
+            ]
+        if event.pipeline in self.paused:
+            return [f.TriggerSuppressed(event.pipeline, event.key, "the pipeline is paused", office.now_us)]
+        window = run_window(definition, event.event_time_us)
+        return [
+            f.RunCreated(
+                office.new_id(),
+                event.pipeline,
+                office.code,
+                event.key,
+                "event",
+                office.now_us,
+                {},
+                window,
+                event.ranges,
+                "",
+                max_lost=office.max_lost,
+            )
+        ]
+
+    def on_alias(self, office: Office, event: AliasAsked) -> list[Fact]:
+        return self.models.move_alias(office, event)
+
+    def on_run_ended(self, office: Office, definition: PipelineDef, ended: f.RunEnded) -> list[Fact]:
+        return self.models.on_run_ended(office, definition, ended)

@@ -1,0 +1,164 @@
+"""What can happen to the engine from outside. Times and ids are in the events, so a simulation repeats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from headrace.graph.definitions import Project
+from headrace.runs.effects import NO_EFFECTS, Effects
+from headrace.runs.facts import LogSpan, Read, Value
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """A code version was loaded and is the one that new runs use."""
+
+    code: str
+    project: Project
+    body: bytes
+    request: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunAsked:
+    """A client asks for a run of a pipeline. `key` is its idempotency key."""
+
+    pipeline: str
+    key: str
+    cause: str = "person"
+    params: dict[str, Any] = field(default_factory=dict[str, Any])
+    window: tuple[int, int] | None = None
+    events: tuple[tuple[str, int, int, int], ...] = ()
+    why: str = ""
+    request: int | None = None
+    at_us: int | None = None  # the event time that it is about, where it is not the window's end
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAsked:
+    run: str
+    by: str
+    request: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetryAsked:
+    """An ended run goes again from where it failed; `generation` is the one that it becomes."""
+
+    run: str
+    by: str
+    generation: int
+    code: str | None = None
+    request: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PauseAsked:
+    pipeline: str
+    is_paused: bool
+    by: str
+    request: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AliasAsked:
+    """A person moves an alias (promote), or moves it back (`version` None: rollback)."""
+
+    model: str
+    alias: str
+    version: int | None
+    by: str
+    request: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReady:
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerDied:
+    """The process is gone. `begun` is the serial of the last attempt whose user code it had entered."""
+
+    worker: str
+    begun: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptDone:
+    worker: str
+    serial: int
+    result: Value
+    took_us: int
+    log: LogSpan | None = None
+    reads: tuple[Read, ...] = ()
+    effects: Effects = NO_EFFECTS
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptErrored:
+    worker: str
+    serial: int
+    error: str
+    detail: str = ""
+    log: LogSpan | None = None
+    retryable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class PinAsked:
+    """An attempt reads a dataset for the first time; `pin` is what it would be now."""
+
+    worker: str
+    serial: int
+    dataset: str
+    pin: Any
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerSeen:
+    """A followed log holds a `TriggerFired` at `seq`."""
+
+    log: str
+    seq: int
+    pipeline: str
+    key: str
+    ranges: tuple[tuple[str, int, int, int], ...]
+    event_time_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateSeen:
+    """A table got a new version through another log (a run in process)."""
+
+    log: str
+    seq: int
+    table: str
+    version_number: int
+
+
+@dataclass(frozen=True, slots=True)
+class WatermarksRead:
+    """How far each topic is complete in event time."""
+
+    through_us: dict[str, int]
+
+
+Event = (
+    Deployed
+    | RunAsked
+    | CancelAsked
+    | RetryAsked
+    | PauseAsked
+    | AliasAsked
+    | WorkerReady
+    | WorkerDied
+    | AttemptDone
+    | AttemptErrored
+    | PinAsked
+    | TriggerSeen
+    | UpdateSeen
+    | WatermarksRead
+)

@@ -1,0 +1,158 @@
+"""Monitors: one run per closed window, and what its judgement asks for.
+
+A monitor is a built-in pipeline of one task. Its run is due when the watermarks of predictions and labels have passed
+the window's end plus the time labels need; windows of one monitor are judged in order.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from headrace.base.facts import Fact
+from headrace.drift.policy import Streak, advance
+from headrace.graph.definitions import MonitorDef, OnMonitor, ParamDef, PipelineDef
+from headrace.graph.nodes import Graph, Node, Param
+from headrace.models.facts import StreakMoved, WindowJudged
+from headrace.runs import facts as f
+from headrace.runs.effects import Judged
+
+if TYPE_CHECKING:
+    from headrace.runs.desks import Office
+    from headrace.runs.training import ModelDesk
+
+PREFIX = "monitor:"
+
+
+def monitor_pipeline(monitor: MonitorDef) -> PipelineDef:
+    """The built-in pipeline that judges one window of a monitor."""
+    judge = Node("judge", "monitor", monitor.name, {"window": Param("window")})
+    window = ParamDef("window", "json", required=True, kind="window")
+    return PipelineDef(PREFIX + monitor.name, monitor.name, Graph((judge,)), (window,), doc="Judges one window.")
+
+
+class MonitorDesk:
+    """The last window of every monitor that has a run, and the streaks of everyone who asks."""
+
+    def __init__(self) -> None:
+        self.last_end_us: dict[str, int] = {}
+        self.streaks: dict[str, Streak] = {}
+
+    def apply(self, fact: Fact) -> None:
+        match fact:
+            case f.RunCreated(cause="monitor", window=window) if window is not None and fact.pipeline.startswith(
+                PREFIX
+            ):
+                self.last_end_us[fact.pipeline.removeprefix(PREFIX)] = window[1]
+            case StreakMoved():
+                self.streaks[fact.asker] = Streak(fact.length, 0, fact.window_end_us)
+            case _:
+                pass
+
+    def due(self, office: Office, watermarks: dict[str, int], models: ModelDesk) -> list[Fact]:
+        """At most one run per monitor: the next window, once it is closed and its labels are mature."""
+        facts: list[Fact] = []
+        for monitor in office.project.monitors.values():
+            model = office.project.models.get(monitor.model)
+            since_us = models.champion_since_us.get(monitor.model)
+            if model is None or since_us is None or office.is_active(PREFIX + monitor.name):
+                continue
+            end_us = self.last_end_us.get(monitor.name)
+            end_us = first_window_end(monitor, since_us) if end_us is None else end_us + monitor.window_us
+            topics = [monitor.topic, *([model.labels] if model.labels else [])]
+            if min(watermarks.get(topic, 0) for topic in topics) < end_us + model.mature_us:
+                continue
+            window = (end_us - monitor.window_us, end_us)
+            facts.append(
+                f.RunCreated(
+                    office.new_id(),
+                    PREFIX + monitor.name,
+                    office.code,
+                    f"{PREFIX}{monitor.name}:{end_us}",
+                    "monitor",
+                    office.now_us,
+                    {},
+                    window,
+                    max_lost=office.max_lost,
+                )
+            )
+        return facts
+
+    def on_judged(self, office: Office, run: str, judged: Judged, models: ModelDesk) -> list[Fact]:
+        """The window's fact, the streaks that it moves, and what they ask for."""
+        facts: list[Fact] = [
+            WindowJudged(
+                judged.monitor,
+                judged.model,
+                judged.window,
+                judged.version_number,
+                judged.n,
+                judged.judged,
+                judged.why,
+                judged.judgement,
+                run,
+                office.now_us,
+                judged.crossed,
+            )
+        ]
+        end_us = judged.window[1]
+        moved: dict[str, Streak] = {}
+        asks: list[tuple[PipelineDef, OnMonitor]] = []
+        for definition in office.project.pipelines.values():
+            for trigger in definition.triggers:
+                if not isinstance(trigger, OnMonitor) or trigger.monitor != judged.monitor:
+                    continue
+                asker = f"{trigger.monitor}:{trigger.which}:{definition.name}"
+                streak, asks_now = advance(
+                    self.streaks.get(asker, Streak()),
+                    window_end_us=end_us,
+                    crossed=judged.crossed.get(trigger.which),
+                    consecutive=trigger.consecutive,
+                )
+                moved[asker] = streak
+                if asks_now:
+                    asks.append((definition, trigger))
+        if asks:  # an ask clears every asker's streak, so that one crossing gives one retraining
+            moved = {asker: streak.cleared() for asker, streak in moved.items()}
+        facts += [StreakMoved(asker, s.crossings, s.window_end_us or end_us) for asker, s in moved.items()]
+        asked: set[str] = set()
+        for definition, trigger in asks:
+            if definition.name in asked:
+                continue
+            asked.add(definition.name)
+            by = " and ".join(t.which for d, t in asks if d.name == definition.name)
+            facts += self._ask(office, definition, trigger, by, judged, models)
+        return facts
+
+    def _ask(
+        self, office: Office, definition: PipelineDef, trigger: OnMonitor, by: str, judged: Judged, models: ModelDesk
+    ) -> list[Fact]:
+        end_us = judged.window[1]
+        if definition.registers is not None:
+            window = (0, end_us)
+            return models.asked(office, definition, f"{trigger.monitor}.{by}", judged.why, window)
+        key = f"asked:{definition.name}:{trigger.monitor}:{end_us}"
+        return [
+            f.RunCreated(
+                office.new_id(),
+                definition.name,
+                office.code,
+                key,
+                "monitor",
+                office.now_us,
+                {},
+                judged.window,
+                why=judged.why,
+                max_lost=office.max_lost,
+            )
+        ]
+
+
+def first_window_end(monitor: MonitorDef, since_us: int) -> int:
+    """The end of the first window that lies wholly after the model began to serve.
+
+    >>> m = MonitorDef("m", "t", "d", window_us=7, anchor_us=1)
+    >>> first_window_end(m, 1), first_window_end(m, 2)
+    (8, 15)
+    """
+    steps = -(-(since_us - monitor.anchor_us) // monitor.window_us)
+    return monitor.anchor_us + (steps + 1) * monitor.window_us

@@ -1,0 +1,112 @@
+"""The engine's picture of its workers: what each holds, and how much more it may be given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from headrace.runs.progress import Path
+
+CREDIT_US = 5_000  # a worker is given what it ends in this time …
+MOST = 256  # … and never more attempts than this
+_UNKNOWN_US = CREDIT_US  # a task that was never measured counts as a long one: one at a time
+
+
+@dataclass(slots=True)
+class Flight:
+    """An attempt that was handed to a worker and has not come back."""
+
+    run: str
+    node: str
+    path: Path
+    item: int
+    attempt: int
+    epoch: int
+    expected_us: int
+    started_us: int
+    deadline_us: int | None = None  # monotonic; moved when the attempt is seen to have begun
+    timeout_us: int | None = None
+
+
+@dataclass(slots=True)
+class WorkerState:
+    name: str
+    code: str
+    is_ready: bool = False
+    is_leaving: bool = False
+    serial: int = 0
+    load_us: int = 0
+    idle_since_us: int = 0
+    flights: dict[int, Flight] = field(default_factory=dict[int, Flight])
+
+    def room(self, expected_us: int) -> int:
+        """How many attempts of this expected length it may be given now: always one when idle."""
+        if not self.is_ready or self.is_leaving:
+            return 0
+        by_time = (CREDIT_US - self.load_us) // max(expected_us, 1)
+        if not self.flights:
+            by_time = max(by_time, 1)
+        return max(0, min(by_time, MOST - len(self.flights)))
+
+    def add(self, flight: Flight) -> int:
+        self.serial += 1
+        self.flights[self.serial] = flight
+        self.load_us += flight.expected_us
+        return self.serial
+
+    def take(self, serial: int, mono_us: int) -> Flight | None:
+        """The flight that ended; None for a report that nobody waits for."""
+        flight = self.flights.pop(serial, None)
+        if flight is not None:
+            self.load_us -= flight.expected_us
+            if not self.flights:
+                self.idle_since_us = mono_us
+        return flight
+
+
+class Pool:
+    """All workers of this engine, of every code version, and the measured length of tasks."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.workers: dict[str, WorkerState] = {}
+        self._means: dict[tuple[str, str], float] = {}
+        self._named = 0
+
+    def expected_us(self, pipeline: str, node: str) -> int:
+        return int(self._means.get((pipeline, node), _UNKNOWN_US)) or 1
+
+    def measured(self, pipeline: str, node: str, took_us: int) -> None:
+        """Take a measured length into the mean: longer ones at once, shorter ones slowly."""
+        known = self._means.get((pipeline, node))
+        if known is None or took_us > 4 * known:
+            self._means[pipeline, node] = float(took_us)
+        else:
+            self._means[pipeline, node] = known + (took_us - known) / 8
+
+    def open_worker(self, code: str, mono_us: int, prefix: str) -> WorkerState:
+        self._named += 1
+        worker = WorkerState(f"{prefix}{self._named}", code, idle_since_us=mono_us)
+        self.workers[worker.name] = worker
+        return worker
+
+    def of_code(self, code: str) -> Iterator[WorkerState]:
+        return (w for w in self.workers.values() if w.code == code and not w.is_leaving)
+
+    def least_loaded(self, code: str, expected_us: int) -> tuple[WorkerState, int] | None:
+        """The worker to fill next and its room: idle ones first."""
+        best: tuple[WorkerState, int] | None = None
+        for worker in self.workers.values():
+            if worker.code != code:
+                continue
+            room = worker.room(expected_us)
+            if room and (best is None or worker.load_us < best[0].load_us):
+                best = (worker, room)
+        return best
+
+    def wants_worker(self, code: str) -> bool:
+        """True where work of this code waits and no worker of it is on its way or idle."""
+        return all(w.is_ready and w.flights for w in self.of_code(code))
+
+    def idle(self) -> list[WorkerState]:
+        return [w for w in self.workers.values() if w.is_ready and not w.flights and not w.is_leaving]

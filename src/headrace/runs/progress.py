@@ -1,0 +1,598 @@
+"""How far one run has come: its task runs and items, what is ready, and what follows from each ending.
+
+The state is changed in place, by facts only (copying it would cost a map of 100,000 items 50 seconds). Nothing here
+scans all unfinished work: every ending moves counters, and a counter at zero makes its consumers ready. What must be
+decided next (an expansion, a skip, the end of the run) is left in `todo` for the machine, which turns it into facts.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from headrace.graph.nodes import AnyInput, Choice, Const, Element, Mapping, Param, Ref, Sequence
+from headrace.runs.facts import Value
+from headrace.runs.plan import GraphPlan, Need, NodePlan, ScopePlan
+from headrace.runs.reasons import BRANCH_NOT_TAKEN, UPSTREAM
+
+PENDING, RUNNING, WAITING, SUCCEEDED, FAILED, SKIPPED, CANCELLED = range(7)
+_ENDED = frozenset((SUCCEEDED, FAILED, SKIPPED, CANCELLED))
+
+Path = tuple[int, ...]
+
+
+def path_text(path: Path) -> str:
+    """`(3, 0)` as "3.0": how a path stands in facts and rows."""
+    return ".".join(map(str, path))
+
+
+def path_of(text: str) -> Path:
+    return tuple(map(int, text.split("."))) if text else ()
+
+
+@dataclass(slots=True)
+class Tries:
+    """What has been tried of one item: kept only for items that needed more than one start."""
+
+    attempt: int = 0
+    epoch: int = 0
+    failed: int = 0
+    lost: int = 0
+
+
+class Group:
+    """The items of one node at one path; outside maps a single item. Upper levels of nested maps only count."""
+
+    __slots__ = (
+        "done", "failed", "in_ready", "is_open", "item_waiting", "n", "next", "path", "plan", "queue", "running",
+        "skipped", "skipped_why", "started_at_us", "status", "succeeded", "tries", "waiting",
+    )  # fmt: skip
+
+    def __init__(self, plan: NodePlan, path: Path) -> None:
+        self.plan = plan
+        self.path = path
+        self.n = -1  # unknown until the scope expands
+        self.waiting = 0  # needs of the whole group that are not met
+        self.next = 0  # items from here on have not been started, and need nothing of their own
+        self.is_open = False
+        self.in_ready = False
+        self.queue: deque[int] = deque()  # items ready out of order: returned, due for a retry, or their needs just met
+        self.status = bytearray()
+        self.item_waiting: bytearray | None = None
+        self.tries: dict[int, Tries] = {}
+        self.running = self.done = self.succeeded = self.failed = self.skipped = 0
+        self.skipped_why: str | None = None
+        self.started_at_us: list[int] = []  # of the last starts, for `rate`
+
+    @property
+    def is_leaf(self) -> bool:
+        return len(self.path) == max(self.plan.depth - 1, 0)
+
+    @property
+    def is_done(self) -> bool:
+        return self.skipped_why is not None or (self.n >= 0 and self.done == self.n)
+
+    def has_ready(self) -> bool:
+        return bool(self.queue) or (self.is_open and self.item_waiting is None and self.next < self.n)
+
+    def take(self) -> int:
+        """The next ready item. Only call where `has_ready()`."""
+        if self.queue:
+            return self.queue.popleft()
+        self.next += 1
+        return self.next - 1
+
+    def tried(self, item: int) -> Tries:
+        return self.tries.get(item) or self.tries.setdefault(item, Tries())
+
+
+class ScopeState:
+    """One map scope at one path: whether it has expanded."""
+
+    __slots__ = ("n", "path", "plan", "waiting")
+
+    def __init__(self, plan: ScopePlan, path: Path) -> None:
+        self.plan, self.path, self.n, self.waiting = plan, path, -1, 0
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRow:
+    """What the store keeps of one item, as a restart needs it."""
+
+    state: str
+    attempt: int
+    epoch: int
+    failed: int
+    lost: int
+    why: str = ""
+    value: Value | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Expand:
+    scope: str
+    path: Path
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """`item` None: the whole group, or for a longer-than-path node the whole subtree."""
+
+    node: str
+    path: Path
+    item: int | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    pass
+
+
+Todo = Expand | Skip | End
+
+
+class Progress:
+    """The state of one run's graph, made at the start or from rows and changed by the methods named after facts."""
+
+    def __init__(self, plan: GraphPlan, params: dict[str, Any]) -> None:
+        self.plan = plan
+        self.params = params
+        self.groups: dict[tuple[str, Path], Group] = {}
+        self.scopes: dict[tuple[str, Path], ScopeState] = {}
+        self.values: dict[tuple[str, Path], Value] = {}
+        self.ready: deque[Group] = deque()
+        self.todo: deque[Todo] = deque()
+        self.open_nodes = len(plan.nodes)
+        self.running = 0
+        self.has_failed = False
+        for name, scope in plan.scopes.items():
+            if scope.depth == 1:
+                self._open_scope(name, ())
+        for node in plan.nodes.values():
+            self._open_group(node, ())
+        if not plan.nodes:
+            self.todo.append(End())
+
+    # -- facts ---------------------------------------------------------------------------------------------------
+
+    def expanded(self, scope_name: str, path: Path, n: int) -> None:
+        """MapExpanded: the items of the scope are known."""
+        scope = self.scopes[scope_name, path]
+        scope.n = n
+        for name in scope.plan.nodes:
+            group = self.groups[name, path]
+            self._size(group, n)
+        for name in scope.plan.below:
+            self.groups[name, path].n = n
+        for child in scope.plan.children:
+            for index in range(n):
+                self._open_scope(child, (*path, index))
+        for name in scope.plan.below:
+            for index in range(n):
+                self._open_group(self.plan.nodes[name], (*path, index))
+        for name in scope.plan.nodes:
+            group = self.groups[name, path]
+            group.waiting -= 1
+            if n == 0:
+                self._group_done(group)
+            elif group.waiting == 0:
+                self._consider_group(group)
+        if n == 0:
+            for name in scope.plan.below:
+                self._group_done(self.groups[name, path])
+
+    def started(self, node: str, path: Path, item: int, attempt: int, epoch: int, at_us: int) -> None:
+        group = self.groups[node, path]
+        group.status[item] = RUNNING
+        group.running += 1
+        self.running += 1
+        if attempt > 1 or epoch > 1:
+            tries = group.tried(item)
+            tries.attempt, tries.epoch = attempt, epoch
+        if group.plan.node.options.rate is not None:
+            group.started_at_us.append(at_us)
+
+    def succeeded(self, node: str, path: Path, item: int, value: Value) -> None:
+        group = self._stopped(node, path)
+        if group.plan.keeps_value:
+            self.values[node, (*path, item) if group.plan.depth else path] = value
+        group.succeeded += 1
+        self._item_done(group, item, SUCCEEDED)
+
+    def failed(self, node: str, path: Path, item: int, attempt: int, epoch: int, *, retried: bool) -> None:
+        group = self._stopped(node, path)
+        tries = group.tried(item)
+        tries.attempt, tries.epoch = attempt, epoch
+        tries.failed += 1
+        if retried:
+            group.status[item] = WAITING
+        else:
+            self._fail(group, item)
+
+    def lost(self, node: str, path: Path, item: int, attempt: int, epoch: int, *, ends: bool) -> None:
+        group = self._stopped(node, path)
+        tries = group.tried(item)
+        tries.attempt, tries.epoch = attempt, epoch
+        tries.lost += 1
+        if ends:
+            self._fail(group, item)
+        else:
+            self.again(node, path, item)
+
+    def returned(self, node: str, path: Path, item: int, attempt: int, epoch: int) -> None:
+        group = self._stopped(node, path)
+        tries = group.tried(item)
+        tries.attempt, tries.epoch = attempt - 1, epoch  # the number was not used up
+        self.again(node, path, item)
+
+    def cancelled(self, node: str, path: Path, item: int) -> None:
+        group = self._stopped(node, path)
+        group.status[item] = CANCELLED
+
+    def again(self, node: str, path: Path, item: int) -> None:
+        """The item may start again: it came back, or its wait for a retry is over."""
+        group = self.groups[node, path]
+        group.status[item] = PENDING
+        group.queue.append(item)
+        self._mark_ready(group)
+
+    def item_skipped(self, node: str, path: Path, item: int, why: str) -> None:
+        group = self.groups[node, path]
+        group.skipped += 1
+        if why.startswith(UPSTREAM):
+            group.tried(item)
+        self._item_done(group, item, SKIPPED)
+
+    def node_skipped(self, node: str, path: Path, why: str) -> None:
+        group = self.groups[node, path]
+        group.skipped_why = why
+        group.skipped += 1
+        if group.is_leaf and group.plan.depth:
+            for item in range(max(group.n, 0)):
+                self._notify(node, (*path, item))
+        self._group_done(group)
+
+    def restored(self, node: str, path: Path, item: int, row: ItemRow) -> None:
+        """An item as its row says, at a restart. Call in topological order of the nodes, then `settle_queues`."""
+        group = self.groups[node, path]
+        group.next = max(group.next, item + 1)
+        if row.attempt > 1 or row.epoch > 1 or row.failed or row.lost:
+            group.tries[item] = Tries(row.attempt, row.epoch, row.failed, row.lost)
+        match row.state:
+            case "succeeded":
+                if group.plan.keeps_value and row.value is not None:
+                    self.values[node, self.key_of(node, path, item)] = row.value
+                group.succeeded += 1
+                self._item_done(group, item, SUCCEEDED)
+            case "failed":
+                self._fail(group, item)
+            case "skipped":
+                self.item_skipped(node, path, item, row.why)
+            case "running":
+                group.status[item] = RUNNING
+                group.running += 1
+                self.running += 1
+            case "waiting_retry":
+                group.status[item] = WAITING
+            case "cancelled":
+                group.status[item] = CANCELLED
+            case _:
+                self.again(node, path, item)
+
+    def settle_queues(self) -> None:
+        """After rows were restored: what was queued while they were read and has a row by now is not ready."""
+        for group in self.groups.values():
+            ready = dict.fromkeys(item for item in group.queue if group.status[item] == PENDING)
+            group.queue = deque(ready)
+
+    # -- questions -----------------------------------------------------------------------------------------------
+
+    def still_open(self, todo: Todo) -> bool:
+        """Whether a decision is still due: rows read at a restart may already hold it."""
+        match todo:
+            case Expand(scope=scope, path=path):
+                return self.scopes[scope, path].n < 0
+            case Skip(node=node, path=path, item=None):
+                return not self.groups[node, path].is_done
+            case Skip(node=node, path=path, item=item):
+                return self.groups[node, path].status[item or 0] == PENDING
+            case End():
+                return True
+
+    def key_of(self, node: str, path: Path, item: int) -> Path:
+        return (*path, item) if self.plan.nodes[node].depth else ()
+
+    def allowance(self, node: str) -> int:
+        return self.plan.nodes[node].node.options.allow_failed
+
+    def length_of(self, over: AnyInput, path: Path) -> int | None:
+        """How many items a map over this input has; None where the value does not say."""
+        match over:
+            case Const(value=value):
+                return len(value) if isinstance(value, list | tuple) else None
+            case Param(name=name):
+                value = self.params.get(name)
+                return len(value) if isinstance(value, list | tuple) else None
+            case Sequence(items=items):
+                return len(items)
+            case Ref(node=name, item=element):
+                node = self.plan.nodes[name]
+                key = path[: _shared_depth(path, node)]
+                if node.depth > len(key):
+                    return self._counts(name, key)[1]
+                value = self.values[name, key]
+                return value.length if element is None else (value.lengths or ())[element]
+            case Element(scope=scope):
+                outer = self.plan.scopes[scope]
+                index = path[outer.depth - 1]
+                return self._element_length(outer.scope.over, path[: outer.depth - 1], index)
+            case _:
+                return None
+
+    def _element_length(self, over: AnyInput, path: Path, index: int) -> int | None:
+        match over:
+            case Const(value=value):
+                return len(value[index])
+            case Param(name=name):
+                return len(self.params[name][index])
+            case Ref(node=name, item=None):
+                node = self.plan.nodes[name]
+                key = path[: _shared_depth(path, node)]
+                if node.depth > len(key):
+                    return self.values[name, (*key, index)].length if node.depth == len(key) + 1 else None
+                lengths = self.values[name, key].lengths
+                return lengths[index] if lengths else None
+            case _:
+                return None
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _open_scope(self, name: str, path: Path) -> None:
+        plan = self.plan.scopes[name]
+        scope = self.scopes[name, path] = ScopeState(plan, path)
+        scope.waiting = sum(not self._is_key_done(n.upstream, path[: n.shared]) for n in plan.needs)
+        if scope.waiting == 0:
+            self._consider_scope(scope)
+
+    def _open_group(self, plan: NodePlan, path: Path) -> None:
+        group = self.groups[plan.name, path] = Group(plan, path)
+        if not group.is_leaf:
+            return
+        group.waiting = sum(not self._is_key_done(n.upstream, path[: n.shared]) for n in plan.group_needs)
+        if plan.depth == 0:
+            self._size(group, 1)
+            if group.waiting == 0:
+                self._consider_group(group)
+        else:
+            group.waiting += 1  # its scope must expand
+
+    def _size(self, group: Group, n: int) -> None:
+        group.n = n
+        group.status = bytearray(n)
+        if group.plan.item_needs:
+            group.item_waiting = bytearray(
+                sum(not self._is_key_done(need.upstream, (*group.path, item)) for need in group.plan.item_needs)
+                for item in range(n)
+            )
+
+    def _stopped(self, node: str, path: Path) -> Group:
+        group = self.groups[node, path]
+        group.running -= 1
+        self.running -= 1
+        return group
+
+    def _fail(self, group: Group, item: int) -> None:
+        group.failed += 1
+        if group.failed > group.plan.node.options.allow_failed:
+            self.has_failed = True
+        self._item_done(group, item, FAILED)
+
+    def _item_done(self, group: Group, item: int, status: int) -> None:
+        group.status[item] = status
+        group.done += 1
+        if group.plan.depth:
+            self._notify(group.plan.name, (*group.path, item))
+        if group.done == group.n:
+            self._group_done(group)
+
+    def _group_done(self, group: Group) -> None:
+        self._notify(group.plan.name, group.path)
+        if not group.path:
+            self.open_nodes -= 1
+            if self.open_nodes == 0:
+                self.todo.append(End())
+            return
+        above = self.groups[group.plan.name, group.path[:-1]]
+        above.succeeded += group.succeeded
+        above.failed += group.failed
+        above.skipped += group.skipped
+        above.done += 1
+        if above.done == above.n:
+            self._group_done(above)
+
+    def _notify(self, node: str, key: Path) -> None:
+        for name, shared in self.plan.consumers.get(node, ()):
+            if shared != len(key):
+                continue
+            plan = self.plan.nodes[name]
+            if plan.depth == shared > 0:
+                group = self.groups.get((name, key[:-1]))
+                if group is not None and group.item_waiting is not None and group.skipped_why is None:
+                    group.item_waiting[key[-1]] -= 1
+                    if group.item_waiting[key[-1]] == 0 and group.is_open:
+                        self._consider_item(group, key[-1])
+            else:
+                for group in self._groups_below(plan, key):
+                    group.waiting -= 1
+                    if group.waiting == 0:
+                        self._consider_group(group)
+        for name, shared in self.plan.openers.get(node, ()):
+            if shared == len(key):
+                for scope in self._scopes_below(name, key):
+                    scope.waiting -= 1
+                    if scope.waiting == 0:
+                        self._consider_scope(scope)
+
+    def _groups_below(self, plan: NodePlan, key: Path) -> Iterator[Group]:
+        level = max(plan.depth - 1, 0)
+        if level == len(key):
+            exact = self.groups.get((plan.name, key))
+            yield from (exact,) if exact is not None and exact.skipped_why is None else ()
+            return
+        for (name, path), group in tuple(self.groups.items()):
+            if name == plan.name and len(path) == level and path[: len(key)] == key and group.skipped_why is None:
+                yield group
+
+    def _scopes_below(self, name: str, key: Path) -> Iterator[ScopeState]:
+        if (exact := self.scopes.get((name, key))) is not None:
+            yield exact
+            return
+        for (other, path), scope in tuple(self.scopes.items()):
+            if other == name and path[: len(key)] == key:
+                yield scope
+
+    def _consider_scope(self, scope: ScopeState) -> None:
+        if scope.n >= 0:
+            return
+        why = self._missing(scope.plan.scope.over, scope.path, scope.plan.needs)
+        n = self.length_of(scope.plan.scope.over, scope.path) if why is None else None
+        if why is None and n is None:
+            why = f"{UPSTREAM}value cannot be mapped: it is neither a list nor a frame"
+            self.has_failed = True
+        if why is not None:
+            for name in (*scope.plan.nodes, *scope.plan.below):
+                self.todo.append(Skip(name, scope.path, None, why))
+        elif n is not None:
+            self.todo.append(Expand(scope.plan.scope.name, scope.path, n))
+
+    def _consider_group(self, group: Group) -> None:
+        if group.is_done:
+            return
+        plan = group.plan
+        if plan.item_needs:
+            group.is_open = True
+            for item in range(group.n):
+                if group.item_waiting is not None and group.item_waiting[item] == 0 and group.status[item] == PENDING:
+                    self._consider_item(group, item)
+            return
+        why = self._verdict(plan, group.path)
+        if why is None:
+            group.is_open = True
+            self._mark_ready(group)
+        else:
+            self.todo.append(Skip(plan.name, group.path, None, why))
+
+    def _consider_item(self, group: Group, item: int) -> None:
+        why = self._verdict(group.plan, (*group.path, item))
+        if why is None:
+            group.queue.append(item)
+            self._mark_ready(group)
+        else:
+            self.todo.append(Skip(group.plan.name, group.path, item, why))
+
+    def _mark_ready(self, group: Group) -> None:
+        if not group.in_ready and group.has_ready():
+            group.in_ready = True
+            self.ready.append(group)
+
+    def _is_key_done(self, node: str, key: Path) -> bool:
+        plan = self.plan.nodes[node]
+        if len(key) == plan.depth > 0:
+            group = self.groups.get((node, key[:-1]))
+            return group is not None and (
+                group.skipped_why is not None or (group.n > key[-1] and group.status[key[-1]] in _ENDED)
+            )
+        group = self.groups.get((node, key))
+        return group is not None and group.is_done
+
+    def _counts(self, node: str, key: Path) -> tuple[int, int, int, int]:
+        """(total, succeeded, failed, skipped) of everything below the key."""
+        plan = self.plan.nodes[node]
+        if len(key) == plan.depth > 0:
+            group = self.groups[node, key[:-1]]
+            status = SKIPPED if group.skipped_why is not None else group.status[key[-1]]
+            return (1, status == SUCCEEDED, status in (FAILED, CANCELLED), status == SKIPPED)
+        group = self.groups[node, key]
+        return (max(group.n, 1 if group.skipped_why else 0), group.succeeded, group.failed, group.skipped)
+
+    def _verdict(self, plan: NodePlan, where: Path) -> str | None:
+        """None where the node may run at this instance, else why it is skipped."""
+        for condition in plan.node.when:
+            truth = self._truth(condition.test, where)
+            if truth is None:
+                return f"{UPSTREAM}test of its branch did not succeed"
+            if truth is not condition.wanted:
+                return BRANCH_NOT_TAKEN
+        rule = plan.node.options.trigger_rule
+        needs = (*plan.group_needs, *plan.item_needs)
+        if rule == "all_success":
+            for value in plan.inputs:
+                if (why := self._missing(value, where, needs)) is not None:
+                    return why
+            for name in plan.node.after:
+                if (why := self._missing(Ref(name), where, needs)) is not None:
+                    return why
+            return None
+        counts = [self._counts(need.upstream, where[: need.shared]) for need in needs]
+        if rule == "none_failed" and any(failed for _, _, failed, _ in counts):
+            return f"{UPSTREAM}task failed, and the rule is none_failed"
+        if rule == "one_success" and not any(succeeded for _, succeeded, _, _ in counts):
+            return f"{UPSTREAM}tasks: none succeeded, and the rule is one_success"
+        if rule == "one_failed" and not any(failed for _, _, failed, _ in counts):
+            return "no upstream task failed, and the rule is one_failed"
+        return None
+
+    def _missing(self, value: AnyInput, where: Path, needs: tuple[Need, ...]) -> str | None:
+        """Why this input cannot be had, or None."""
+        match value:
+            case Ref(node=name):
+                need = next(n for n in needs if n.upstream == name)
+                _, succeeded, failed, skipped = self._counts(name, where[: need.shared])
+                if failed > self.allowance(name):
+                    return f"{UPSTREAM}{name} failed"
+                if skipped and not succeeded and not failed:
+                    return self._skip_reason(name, where[: need.shared])
+                return None
+            case Choice(test=test, then=then, otherwise=otherwise):
+                truth = self._truth(test, where)
+                if truth is None:
+                    return f"{UPSTREAM}test of the branch did not succeed"
+                chosen = then if truth else otherwise
+                return None if chosen is None else self._missing(chosen, where, needs)
+            case Sequence(items=items):
+                return next((w for w in (self._missing(i, where, needs) for i in items) if w), None)
+            case Mapping(items=items):
+                return next((w for w in (self._missing(i, where, needs) for i in items.values()) if w), None)
+            case Element(scope=scope):
+                return self._missing(self.plan.scopes[scope].scope.over, where, needs)
+            case _:
+                return None
+
+    def _skip_reason(self, name: str, key: Path) -> str:
+        plan = self.plan.nodes[name]
+        group = self.groups[name, key[:-1] if len(key) == plan.depth > 0 else key]
+        because = group.skipped_why or ""
+        if because.startswith(UPSTREAM) or (len(key) == plan.depth > 0 and key[-1] in group.tries):
+            return f"{UPSTREAM}{name} did not run ({because or 'its own upstream failed'})"
+        return f"{name} was skipped ({because or BRANCH_NOT_TAKEN})"
+
+    def _truth(self, test: AnyInput, where: Path) -> bool | None:
+        match test:
+            case Const(value=value):
+                return bool(value)
+            case Param(name=name):
+                return bool(self.params.get(name))
+            case Ref(node=name):
+                plan = self.plan.nodes[name]
+                value = self.values.get((name, where[: plan.depth]))
+                return None if value is None else {"true": True, "false": False}.get(value.body or "")
+            case _:
+                return None
+
+
+def _shared_depth(path: Path, node: NodePlan) -> int:
+    return min(len(path), node.depth)

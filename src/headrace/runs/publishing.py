@@ -1,0 +1,95 @@
+"""Tables: the engine alone numbers and publishes their versions, in the transaction that accepts the attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from headrace.base.facts import Fact
+from headrace.data.facts import Part, TablePublished
+from headrace.graph.definitions import Updated
+from headrace.runs import facts as f
+from headrace.runs.creation import run_window
+from headrace.runs.pool import Flight
+
+if TYPE_CHECKING:
+    from headrace.runs.desks import Office
+
+
+class TableDesk:
+    """The newest version of every table and the parts that it consists of."""
+
+    def __init__(self) -> None:
+        self.newest: dict[str, tuple[int, tuple[Part, ...]]] = {}
+
+    def apply(self, fact: Fact) -> None:
+        if isinstance(fact, TablePublished):
+            self.newest[fact.table] = (fact.version_number, fact.parts)
+
+    def publish(self, office: Office, run: str, flight: Flight, writes: Sequence[f.TableWrite]) -> list[TablePublished]:
+        """One version per table written, in the order of the writes."""
+        facts: list[TablePublished] = []
+        newest = dict(self.newest)
+        for write in writes:
+            number, parts = newest.get(write.table, (0, ()))
+            part = Part(write.path, write.rows, write.size_bytes, write.digest, write.window)
+            parts = next_parts(parts, part, write.mode)
+            newest[write.table] = (number + 1, parts)
+            rows = sum(p.rows for p in parts)
+            facts.append(
+                TablePublished(
+                    write.table,
+                    number + 1,
+                    parts,
+                    rows,
+                    run,
+                    flight.node,
+                    flight.item,
+                    flight.attempt,
+                    office.now_us,
+                    write.columns,
+                )
+            )
+        return facts
+
+    def on_published(self, office: Office, table: str, version: int, paused: set[str]) -> list[Fact]:
+        """Runs of the pipelines that are triggered by this table: one per version."""
+        facts: list[Fact] = []
+        for definition in office.project.pipelines.values():
+            if not any(isinstance(t, Updated) and t.table == table for t in definition.triggers):
+                continue
+            key = f"updated:{definition.name}:{table}:{version}"
+            if definition.name in paused:
+                facts.append(f.TriggerSuppressed(definition.name, key, "the pipeline is paused", office.now_us))
+                continue
+            facts.append(
+                f.RunCreated(
+                    office.new_id(),
+                    definition.name,
+                    office.code,
+                    key,
+                    "updated",
+                    office.now_us,
+                    {},
+                    run_window(definition, office.now_us),
+                    why=f"{table} version {version}",
+                    max_lost=office.max_lost,
+                )
+            )
+        return facts
+
+
+def next_parts(parts: tuple[Part, ...], new: Part, mode: str) -> tuple[Part, ...]:
+    """The parts of the next version: the same window written again gives the same table.
+
+    >>> a, b = Part("a", 1, 1, "", (0, 1)), Part("b", 1, 1, "", (1, 2))
+    >>> [p.path for p in next_parts((a, b), Part("c", 1, 1, "", (0, 1)), "window")]
+    ['b', 'c']
+    """
+    match mode:
+        case "window":
+            return (*(p for p in parts if p.window != new.window), new)
+        case "key":
+            return (*parts, new)  # readers keep the last row of each key
+        case _:
+            return (new,)

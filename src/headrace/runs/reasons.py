@@ -1,0 +1,332 @@
+"""The words for everything that waits, is skipped or failed: the same in UI, CLI and API.
+
+Pure functions from rows to reasons. A reason says what it is about, in which state, why, and what happens or is to be
+done next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from headrace.base.instants import iso
+from headrace.graph.definitions import ModelDef, MonitorDef, PipelineDef
+from headrace.graph.nodes import Graph, Node, refs
+from headrace.models.controller import ControllerState
+
+UPSTREAM = "upstream "  # every reason that begins so means: something before it failed
+BRANCH_NOT_TAKEN = "branch not taken"
+
+NO_ENGINE = "no engine is alive"
+START_ENGINE = "headrace dev"
+NO_CHAMPION = "no champion yet"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why one thing is in its state, and the next step: a command, or what it waits for. `next` is "" for none."""
+
+    about: str
+    state: str
+    why: str
+    next: str = ""
+
+
+class RunState(Protocol):
+    """A run's row, as far as reasons need it."""
+
+    @property
+    def run(self) -> str: ...
+    @property
+    def pipeline(self) -> str: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def cause(self) -> str: ...
+    @property
+    def window(self) -> tuple[int, int] | None: ...
+    @property
+    def waits(self) -> tuple[str, ...]: ...
+    @property
+    def cancelled_by(self) -> str | None: ...
+    @property
+    def end_why(self) -> str | None: ...
+
+
+class CellState(Protocol):
+    """Counts of a task run's items at one path."""
+
+    @property
+    def node(self) -> str: ...
+    @property
+    def running(self) -> int: ...
+    @property
+    def succeeded(self) -> int: ...
+    @property
+    def failed(self) -> int: ...
+    @property
+    def skipped(self) -> int: ...
+    @property
+    def is_skipped(self) -> bool: ...
+    @property
+    def why(self) -> str | None: ...
+
+
+class ItemState(Protocol):
+    """One item of a task run, after its first attempt."""
+
+    @property
+    def node(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def item(self) -> int: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def worker(self) -> str | None: ...
+    @property
+    def started_us(self) -> int | None: ...
+    @property
+    def retry_at_us(self) -> int | None: ...
+    @property
+    def error(self) -> str | None: ...
+    @property
+    def why(self) -> str | None: ...
+
+
+class ShardState(Protocol):
+    """One shard of a stream."""
+
+    @property
+    def stream(self) -> str: ...
+    @property
+    def shard(self) -> int: ...
+    @property
+    def next_offset(self) -> int | None: ...
+    @property
+    def model(self) -> str | None: ...
+    @property
+    def model_version(self) -> int | None: ...
+    @property
+    def model_problem(self) -> str | None: ...
+    @property
+    def why(self) -> str | None: ...
+    @property
+    def is_stopped(self) -> bool: ...
+    @property
+    def until_us(self) -> int | None: ...
+    @property
+    def dead(self) -> int: ...
+
+
+def waits_for(topic: str, end_us: int, watermarks: Mapping[str, int]) -> str:
+    """
+    >>> waits_for("departures", 86_400_000_000, {"departures": 85_260_000_000})
+    'waits for departures: complete through 1970-01-01T23:41Z, needed 1970-01-02T00:00Z'
+    """
+    reached = watermarks.get(topic)
+    so_far = "nobody has said how far it is complete" if reached is None else f"complete through {iso(reached)}"
+    return f"waits for {topic}: {so_far}, needed {iso(end_us)}"
+
+
+# -- runs ------------------------------------------------------------------------------------------------------------
+
+
+def of_run(
+    run: RunState,
+    graph: Graph,
+    cells: Sequence[CellState],
+    items: Iterable[ItemState],
+    *,
+    watermarks: Mapping[str, int],
+    has_engine: bool,
+) -> list[Reason]:
+    """Why a run and its tasks are where they are. `items` are those that have not succeeded; [] for a run that has."""
+    about = f"run {run.run}"
+    if run.state == "succeeded":
+        return []
+    if run.state in ("failed", "lost", "cancelled"):
+        why = run.end_why or run.state
+        next_step = f"headrace runs retry {run.run}"
+        ended = Reason(about, run.state, f"{why} (by {run.cancelled_by})" if run.cancelled_by else why, next_step)
+        return [ended, *_failed_items(run, items), *_skipped(cells)]
+    if not has_engine and run.cause != "here":
+        return [Reason(about, run.state, NO_ENGINE, START_ENGINE)]
+    if run.state == "cancelling":
+        return [Reason(about, run.state, f"{run.cancelled_by} cancelled it", "its running attempts are told to stop")]
+    if run.state == "waiting" and run.window is not None:
+        end_us = run.window[1]
+        behind = [topic for topic in run.waits if watermarks.get(topic, 0) < end_us]
+        return [Reason(about, "waiting", waits_for(topic, end_us, watermarks), "rows up to then") for topic in behind]
+    items = list(items)
+    return [*_items(run, items), *_skipped(cells), *_pending(graph, cells, {item.node for item in items})]
+
+
+def _items(run: RunState, items: Sequence[ItemState]) -> list[Reason]:
+    reasons: list[Reason] = []
+    for item in items:
+        match item.state:
+            case "running":
+                since = f" since {iso(item.started_us)}" if item.started_us is not None else ""
+                worker = f" in worker {(item.worker or '').partition('#')[0]}" if item.worker else ""
+                step = f"headrace logs {run.run} {item.node} --follow"
+                reasons.append(Reason(place(item), "running", f"attempt {item.attempt}{since}{worker}", step))
+            case "waiting_retry":
+                at = f"tried again at {iso(item.retry_at_us)}" if item.retry_at_us is not None else "tried again"
+                why = f"attempt {item.attempt} failed: {item.error}"
+                reasons.append(Reason(place(item), "waiting", why, at))
+            case "pending" | "returned":
+                reasons.append(Reason(place(item), "waiting", "waits for a free worker", "goes by itself"))
+            case _:
+                pass
+    return reasons + _failed_items(run, items)
+
+
+def _failed_items(run: RunState, items: Iterable[ItemState]) -> list[Reason]:
+    return [
+        Reason(place(x), "failed", f"attempt {x.attempt}: {x.error or x.why}", f"headrace logs {run.run} {x.node}")
+        for x in items
+        if x.state in ("failed", "lost")
+    ]
+
+
+def _skipped(cells: Sequence[CellState]) -> list[Reason]:
+    return [Reason(f"task {c.node}", "skipped", c.why or "skipped") for c in cells if c.is_skipped]
+
+
+def _pending(graph: Graph, cells: Sequence[CellState], seen: set[str]) -> list[Reason]:
+    """Tasks that have not begun: what they wait for, or that they are ready."""
+    begun = {cell.node for cell in cells} | seen
+    ended = {c.node for c in cells if (c.succeeded or c.failed or c.skipped or c.is_skipped) and not c.running} - seen
+    reasons: list[Reason] = []
+    for node in graph.nodes:
+        if node.name in begun:
+            continue
+        open_ = [name for name in upstream_of(graph, node) if name not in ended]
+        why = f"waits for {', '.join(open_)}" if open_ else "ready: waits for a free worker"
+        reasons.append(Reason(f"task {node.name}", "waiting", why, "goes by itself"))
+    return reasons
+
+
+def upstream_of(graph: Graph, node: Node) -> list[str]:
+    """The nodes whose results or ends this one waits for, in the order of the graph."""
+    overs = {scope.name: scope.over for scope in graph.scopes}
+    inputs = [*node.inputs.values(), *(condition.test for condition in node.when), *(overs[s] for s in node.scope)]
+    needed = {ref.node for value in inputs for ref in refs(value)} | set(node.after)
+    return [other.name for other in graph.nodes if other.name in needed]
+
+
+def place(item: ItemState) -> str:
+    """`task train`, or `task load[3]` for an item of a map: nested maps are `load[3.0]`."""
+    if not item.path and item.item == 0:
+        return f"task {item.node}"
+    return f"task {item.node}[{item.path + '.' if item.path else ''}{item.item}]"
+
+
+# -- pipelines, models, monitors, streams ----------------------------------------------------------------------------
+
+
+def of_pipeline(
+    pipeline: PipelineDef,
+    *,
+    paused_by: str | None,
+    next_slot_us: int | None,
+    fires_schedules: bool,
+    has_engine: bool,
+    held_events: int = 0,
+) -> list[Reason]:
+    """Why no run of the pipeline starts now."""
+    about = f"pipeline {pipeline.name}"
+    reasons: list[Reason] = []
+    if paused_by is not None:
+        reasons.append(Reason(about, "paused", f"paused by {paused_by}", f"headrace pipelines resume {pipeline.name}"))
+    if not has_engine:
+        reasons.append(Reason(about, "waiting", NO_ENGINE, START_ENGINE))
+    if next_slot_us is not None and not fires_schedules:
+        reasons.append(Reason(about, "waiting", "schedules do not fire here", "schedules = true in headrace.toml"))
+    elif next_slot_us is not None:
+        reasons.append(Reason(about, "waiting", f"its next slot is {iso(next_slot_us)}", "goes by itself"))
+    if held_events:
+        reasons.append(Reason(about, "waiting", f"{held_events} events are held for a group", "more events"))
+    if not pipeline.triggers:
+        reasons.append(Reason(about, "waiting", "it has no trigger", f"headrace trigger {pipeline.name}"))
+    return reasons
+
+
+def of_model(
+    model: ModelDef,
+    *,
+    champion: int | None,
+    versions: int,
+    controller: ControllerState,
+    last_ask: str | None,
+    trainer: str | None,
+) -> list[Reason]:
+    """Why the model serves what it serves, and why no training starts. `last_ask` is the controller's last answer."""
+    about = f"model {model.name}"
+    reasons: list[Reason] = []
+    if champion is None:
+        step = f"headrace trigger {trainer}" if trainer else "a pipeline that registers a version"
+        why = f"{NO_CHAMPION}: {'no version was promoted' if versions else 'it has no version'}"
+        reasons.append(Reason(about, "waiting", why, step))
+    if controller.blocked is not None:
+        reasons.append(Reason(about, "blocked", controller.blocked, "mend the data, or trigger it by hand"))
+    if controller.phase == "cooling" and controller.trained_us is not None:
+        until_us = controller.trained_us + model.cooldown_us
+        reasons.append(Reason(about, "cooling", f"cool-down until {iso(until_us)}", "evidence from after then"))
+    elif controller.phase in ("asked", "training", "judging"):
+        step = f"headrace why {controller.run}" if controller.run else "goes by itself"
+        asked = f"asked by {controller.ask.by}: {controller.ask.evidence}" if controller.ask else controller.phase
+        reasons.append(Reason(about, controller.phase, asked, step))
+    if last_ask is not None:
+        reasons.append(Reason(about, "suppressed", last_ask, "goes by itself"))
+    return reasons
+
+
+def of_monitor(
+    monitor: MonitorDef,
+    model: ModelDef | None,
+    *,
+    has_champion: bool,
+    next_end_us: int | None,
+    watermarks: Mapping[str, int],
+) -> list[Reason]:
+    """What the next window of the monitor waits for. `next_end_us` is its end, None before the first champion."""
+    about = f"monitor {monitor.name}"
+    if not has_champion or next_end_us is None:
+        why = f"{NO_CHAMPION} of {monitor.model}: there is nothing to compare with"
+        return [Reason(about, "waiting", why, f"headrace why {monitor.model}")]
+    mature_us = 0 if model is None else model.mature_us
+    topics = [monitor.topic, *([model.labels] if model is not None and model.labels else [])]
+    due_us = next_end_us + mature_us
+    window = f"the window up to {iso(next_end_us)}"
+    return [
+        Reason(about, "waiting", f"{window} {waits_for(topic, due_us, watermarks)}", "rows up to then")
+        for topic in topics
+        if watermarks.get(topic, 0) < due_us
+    ]
+
+
+def of_shard(shard: ShardState, *, lag: int | None, has_engine: bool) -> list[Reason]:
+    """Why a shard of a stream does not advance, or lags by `lag` rows (None where it has not started)."""
+    about = f"stream {shard.stream}/{shard.shard}"
+    reasons: list[Reason] = []
+    if not has_engine:
+        reasons.append(Reason(about, "stopped", NO_ENGINE, START_ENGINE))
+    if shard.why:
+        state = "stopped" if shard.is_stopped else "held"
+        step = f"tries again at {iso(shard.until_us)}" if shard.until_us is not None else ""
+        reasons.append(Reason(about, state, shard.why, step or ("mend it and save" if shard.is_stopped else "")))
+    if shard.model_problem:
+        why = f"{shard.model} stays at version {shard.model_version}: {shard.model_problem}"
+        reasons.append(Reason(about, "held", why, f"headrace models show {shard.model}"))
+    if lag and not reasons:
+        reasons.append(Reason(about, "running", f"{lag:,} rows behind", "goes by itself"))
+    if shard.dead:
+        step = f"headrace dead-letters ls {shard.stream}"
+        reasons.append(Reason(about, "dead letters", f"{shard.dead:,} rows could not be processed", step))
+    return reasons

@@ -1,0 +1,122 @@
+"""Rows of the store about runs, as values: what a restart reads, and what the pages of a run show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from headrace.data.facts import Part
+from headrace.runs.facts import LogSpan, Value
+
+
+class RunRow(msgspec.Struct, frozen=True):
+    """A run as it is now. Times are UTC microseconds; `generation` is 1 until it is retried."""
+
+    run: str
+    log: str
+    pipeline: str
+    code: str
+    key: str
+    cause: str
+    state: str
+    params: dict[str, Any]
+    window: tuple[int, int] | None
+    events: tuple[tuple[str, int, int, int], ...]
+    why: str
+    waits: tuple[str, ...]
+    missing: tuple[str, ...]
+    max_lost: int
+    generation: int
+    created_us: int
+    ready_us: int | None
+    started_us: int | None
+    ended_us: int | None
+    cancelled_by: str | None
+    cancelled_why: str | None
+    end_why: str | None
+    result: Value | None
+
+
+class CellRow(msgspec.Struct, frozen=True):
+    """How many items of a task run at one path are where; `is_skipped`: the whole of it will not run."""
+
+    run: str
+    node: str
+    path: str
+    running: int
+    succeeded: int
+    failed: int
+    skipped: int
+    cancelled: int
+    is_skipped: bool
+    why: str | None
+
+
+class ItemRow(msgspec.Struct, frozen=True, gc=False):
+    """One item of a task run, from its first attempt on. `error` is that of the last attempt that did not succeed."""
+
+    run: str
+    node: str
+    path: str
+    item: int
+    state: str
+    attempt: int
+    epoch: int
+    failures: int
+    losses: int
+    worker: str | None
+    started_us: int | None
+    ended_us: int | None
+    took_us: int | None
+    retry_at_us: int | None
+    result: Value | None
+    error: str | None
+    detail: str | None
+    why: str | None
+    log: LogSpan | None
+
+
+class ScopeRow(msgspec.Struct, frozen=True):
+    """A map scope has `n` items at `path`."""
+
+    run: str
+    scope: str
+    path: str
+    n: int
+
+
+class ActiveRun(msgspec.Struct, frozen=True):
+    """A run that has not ended, with all that has a row: items of a map that never started have none."""
+
+    run: RunRow
+    cells: tuple[CellRow, ...]
+    items: tuple[ItemRow, ...]
+    scopes: tuple[ScopeRow, ...]
+    pins: dict[str, Any]
+
+
+class Restored(msgspec.Struct, frozen=True):
+    """One moment of the store, as seen by the owner of `log`.
+
+    `head` and `epoch` are the log's; `codes` holds the canonical JSON of the current code version's definitions and of
+    every version that an unfinished run goes on with.
+    """
+
+    log: str
+    head: int
+    epoch: int
+    code: str
+    codes: dict[str, bytes]
+    runs: tuple[ActiveRun, ...]
+    paused: frozenset[str]
+    schedules: dict[tuple[str, str], int]  # (pipeline, slug) → the last slot that is used up
+    cursors: dict[str, int]  # log → seq up to which this log has acted on it
+    tables: dict[str, tuple[int, tuple[Part, ...]]]  # table → last version and its parts
+    models: dict[str, int]  # model → last version
+    aliases: dict[tuple[str, str], int]  # (model, alias) → version
+    served: dict[str, tuple[int, ...]]  # model → its champions in order
+    champion_since_us: dict[str, int]  # model → event time from which its first champion serves
+    controllers: dict[str, bytes]  # model → canonical JSON of its controller's state
+    streaks: dict[str, tuple[int, int]]  # asker → (length, window end)
+    monitored_us: dict[str, int]  # monitor → end of the last window that has a run

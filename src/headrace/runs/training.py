@@ -1,0 +1,220 @@
+"""Models: who may start a training, whether its version serves, and every move of an alias."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from headrace.base.facts import Fact
+from headrace.base.instants import iso
+from headrace.errors import NotFoundError, RefusedError
+from headrace.graph.definitions import ModelDef, PipelineDef
+from headrace.models import controller as c
+from headrace.models.facts import AliasMoved, ControllerMoved, RetrainAsked, VersionRegistered, VersionRejected
+from headrace.models.promotion import Gain, IfBetter, Verdict, gate
+from headrace.runs import facts as f
+from headrace.runs.creation import run_window
+from headrace.runs.effects import Registered
+from headrace.runs.events import AliasAsked, RunAsked
+
+if TYPE_CHECKING:
+    from headrace.runs.desks import Office
+
+CHAMPION = "champion"
+
+
+class ModelDesk:
+    """Last version, aliases with their history, and the controller's state, per model."""
+
+    def __init__(self) -> None:
+        self.last_version: dict[str, int] = {}
+        self.aliases: dict[tuple[str, str], int] = {}
+        self.served: dict[str, list[int]] = {}  # champions in order, for a rollback
+        self.champion_since_us: dict[str, int] = {}
+        self.states: dict[str, c.ControllerState] = {}
+
+    def apply(self, fact: Fact) -> None:
+        match fact:
+            case VersionRegistered():
+                self.last_version[fact.model] = fact.version_number
+            case AliasMoved():
+                self.aliases[fact.model, fact.alias] = fact.version_number
+                if fact.alias == CHAMPION:
+                    self.served.setdefault(fact.model, []).append(fact.version_number)
+                    self.champion_since_us.setdefault(fact.model, fact.event_us or fact.at_us)
+            case ControllerMoved():
+                self.states[fact.model] = msgspec.json.decode(fact.state, type=c.ControllerState)
+            case _:
+                pass
+
+    # -- asking --------------------------------------------------------------------------------------------------
+
+    def asked_by_person(
+        self, office: Office, definition: PipelineDef, event: RunAsked, watermarks: dict[str, int]
+    ) -> list[Fact]:
+        """A person overrules cool-down and blocks, not a training in progress."""
+        model = self._model(office, definition)
+        if event.window is not None:
+            window = event.window
+        else:
+            known = [watermarks[topic] for topic in definition.reads if topic in watermarks]
+            reached_us = min(known) if known else office.now_us
+            window = run_window(definition, reached_us - model.mature_us) or (0, reached_us - model.mature_us)
+        facts = self.asked(
+            office, definition, event.cause, event.why or "asked for", window, params=event.params, forced=True
+        )
+        refused = next((x for x in facts if isinstance(x, RetrainAsked) and not x.accepted), None)
+        if refused is not None:
+            raise RefusedError(f"{model.name}: {refused.why}", cure=f"headrace models show {model.name}", code="HR3030")
+        return facts
+
+    def asked(
+        self,
+        office: Office,
+        definition: PipelineDef,
+        by: str,
+        evidence: str,
+        window: tuple[int, int],
+        *,
+        params: dict[str, object] | None = None,
+        forced: bool = False,
+    ) -> list[Fact]:
+        """Somebody asks for a training about `window`: recorded whatever is decided, a run where it is accepted."""
+        model = self._model(office, definition)
+        about_us = window[1] + model.mature_us
+        state = self.states.get(model.name, c.ControllerState())
+        ask = c.Ask(by=by, at_us=about_us, evidence=evidence, forced=forced)
+        decision = c.decide(state, ask, cooldown_us=model.cooldown_us)
+        accepted = decision.action is not None
+        facts: list[Fact] = [RetrainAsked(model.name, by, evidence, about_us, accepted, decision.reason, office.now_us)]
+        if decision.action is None:
+            return facts
+        run = office.new_id()
+        started = c.decide(decision.state, c.RunStarted(run), cooldown_us=model.cooldown_us)
+        window = run_window(definition, window[1]) or window
+        facts.append(
+            f.RunCreated(
+                run,
+                definition.name,
+                office.code,
+                f"retrain:{model.name}:{decision.action.number}",
+                "retrain",
+                office.now_us,
+                dict(params or {}),
+                window,
+                why=f"{by}: {evidence}",
+                max_lost=office.max_lost,
+            )
+        )
+        facts.append(self._moved(model, started.state, decision.reason, office))
+        return facts
+
+    # -- versions ------------------------------------------------------------------------------------------------
+
+    def on_registered(
+        self, office: Office, run: str, node: str, code: str, definition: PipelineDef, new: Registered
+    ) -> list[Fact]:
+        """Number the version, let the gate judge it, move the alias or record the rejection."""
+        model = office.project.models[new.model]
+        number = self.last_version.get(model.name, 0) + 1
+        champion = self.aliases.get((model.name, CHAMPION), 0)
+        verdict = self._verdict(model, new, champion)
+        facts: list[Fact] = [
+            VersionRegistered(
+                model.name,
+                number,
+                new.codec,
+                new.path,
+                new.digest,
+                new.size_bytes,
+                run,
+                node,
+                code,
+                new.predict,
+                new.cutoff_us,
+                office.now_us,
+                new.rows_fit,
+                new.rows_test,
+                {"metrics": new.metrics, "gain": new.gain, "against": new.against, "verdict": verdict.reason},
+                new.reference,
+                new.golden,
+            )
+        ]
+        event_us = self._about_us(office, run, model)
+        if verdict.promoted:
+            facts.append(
+                AliasMoved(model.name, CHAMPION, number, champion, "gate", verdict.reason, office.now_us, event_us)
+            )
+        else:
+            facts.append(VersionRejected(model.name, number, verdict.reason, office.now_us, event_us))
+        state = self.states.get(model.name, c.ControllerState())
+        registered = c.decide(state, c.Registered(run, number), cooldown_us=model.cooldown_us)
+        judged = c.decide(registered.state, c.Judged(number, verdict.promoted), cooldown_us=model.cooldown_us)
+        if judged.state != state:
+            facts.append(self._moved(model, judged.state, judged.reason, office))
+        return facts
+
+    def on_run_ended(self, office: Office, definition: PipelineDef, ended: f.RunEnded) -> list[Fact]:
+        if definition.registers is None or definition.registers not in office.project.models:
+            return []
+        model = office.project.models[definition.registers]
+        state = self.states.get(model.name)
+        if state is None or state.run != ended.run:
+            return []
+        decision = c.decide(state, c.RunEnded(ended.run, ended.state == "succeeded"), cooldown_us=model.cooldown_us)
+        return [self._moved(model, decision.state, decision.reason, office)]
+
+    def move_alias(self, office: Office, event: AliasAsked) -> list[Fact]:
+        """Promote by hand, or back to the version that served before (`version` None)."""
+        last = self.last_version.get(event.model, 0)
+        current = self.aliases.get((event.model, event.alias), 0)
+        if not last:
+            raise NotFoundError(f"the model {event.model!r} has no version", cure="headrace models ls", code="HR2040")
+        target = event.version
+        if target is None:
+            before = [v for v in self.served.get(event.model, []) if v != current]
+            if not before:
+                raise RefusedError(f"{event.model}: nothing served before version {current}", code="HR3031")
+            target = before[-1]
+        if not 1 <= target <= last:
+            raise NotFoundError(
+                f"{event.model} has versions 1 to {last}, not {target}",
+                cure=f"headrace models show {event.model}",
+                code="HR2041",
+            )
+        if target == current:
+            raise RefusedError(f"version {target} of {event.model} is the {event.alias} already", code="HR3032")
+        why = "rolled back" if event.version is None else "promoted by hand"
+        return [AliasMoved(event.model, event.alias, target, current, event.by, why, office.now_us)]
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _verdict(self, model: ModelDef, new: Registered, champion: int) -> Verdict:
+        if model.promote is None:
+            return Verdict("promote", False, "the model declares no gate: every version serves", None)
+        rule = IfBetter(model.promote.metric, model.promote.by, model.promote.inconclusive)  # type: ignore[arg-type]
+        if new.against != champion:
+            reason = f"judged against version {new.against}, but version {champion} serves now: judge it again"
+            return Verdict("reject", True, reason, None)
+        return gate(rule, None if new.gain is None else msgspec.convert(new.gain, Gain))
+
+    def _about_us(self, office: Office, run: str, model: ModelDef) -> int:
+        window = office.window_of(run)
+        return office.now_us if window is None else window[1] + model.mature_us
+
+    def _moved(self, model: ModelDef, state: c.ControllerState, why: str, office: Office) -> ControllerMoved:
+        return ControllerMoved(model.name, msgspec.Raw(msgspec.json.encode(state)), why, office.now_us)
+
+    def _model(self, office: Office, definition: PipelineDef) -> ModelDef:
+        model = office.project.models.get(definition.registers or "")
+        if model is None:
+            raise NotFoundError(f"{definition.name} registers {definition.registers!r}, which is not in the project")
+        return model
+
+
+def cooling_until(state: c.ControllerState, model: ModelDef) -> str | None:
+    """When the model may be asked again, in words."""
+    if state.name != "cooling" or state.trained_us is None:
+        return None
+    return iso(state.trained_us + model.cooldown_us)

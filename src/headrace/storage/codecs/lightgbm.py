@@ -1,0 +1,27 @@
+"""LightGBM boosters in LightGBM's own text format: any version of LightGBM reads it, and reading runs no code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+class Lightgbm:
+    """`lightgbm.Booster`. Trees after the best iteration are left out, as `Booster.save_model` and `predict` do.
+
+    The attempts of one worker share a loaded booster: it has no training data, so predicting is all it is for.
+    """
+
+    name = "lightgbm"
+    suffix = ".lgb.txt"
+
+    def write(self, value: Any, path: Path) -> None:
+        path.write_text(value.model_to_string(), encoding="utf-8")
+
+    def load(self, path: Path) -> Any:
+        import lightgbm
+
+        return lightgbm.Booster(model_str=path.read_text(encoding="utf-8"))
+
+    def hand_out(self, loaded: Any) -> Any:
+        return loaded

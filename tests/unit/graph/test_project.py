@@ -1,0 +1,263 @@
+"""Loading a project from a folder, and everything `check` finds in it."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from headrace.errors import ProjectError
+from headrace.graph.check import check
+from headrace.graph.definitions import Problem, decode, encode
+from headrace.graph.loaded import Loaded
+from headrace.graph.project import load_file, load_project
+
+GOOD = """
+    from __future__ import annotations
+    import headrace as hr
+
+    departures = hr.Topic("departures", schema={"id": str, "announced": "datetime", "late": bool}, key="id",
+                          event_time="announced")
+    scores = hr.Topic("scores")
+    delay = hr.Model("delay", int)
+
+    @hr.task
+    def ingest(window: hr.Window) -> int:
+        return departures.read(window).height
+
+    @hr.pipeline(schedule="@daily")
+    def nightly(window: hr.Window, rounds: int = 3) -> None:
+        ingest(window)
+
+    @hr.stream(departures, to=scores, bind={"model": delay.champion()})
+    def score(batch, model: int):
+        return batch
+"""
+
+
+@pytest.fixture(autouse=True)
+def _own_imports():
+    path, modules = list(sys.path), set(sys.modules)
+    yield
+    sys.path[:] = path
+    for name in set(sys.modules) - modules:
+        if name.startswith(("shop", "alone")):
+            del sys.modules[name]
+
+
+def project(root: Path, **modules: str) -> Loaded:
+    package = root / "shop"
+    package.mkdir(parents=True, exist_ok=True)
+    (package / "__init__.py").touch()
+    for name, text in modules.items():
+        (package / f"{name}.py").write_text(textwrap.dedent(text))
+    return load_project(root, "shop")
+
+
+def problems(root: Path, body: str, *, level: str = "error") -> list[Problem]:
+    text = "import headrace as hr\n" + textwrap.dedent(body)
+    return [found for found in check(project(root, pipes=text)) if found.level == level]
+
+
+def only(found: list[Problem]) -> Problem:
+    assert len(found) == 1, found
+    assert found[0].cure
+    return found[0]
+
+
+def line(problem: Problem) -> int:
+    return int(problem.where.rpartition(":")[2])
+
+
+def test_a_good_project_is_frozen_without_problems(tmp_path: Path):
+    loaded = project(tmp_path, pipes=GOOD)
+    assert check(loaded) == ()
+    assert loaded.project.modules == ("shop", "shop.pipes")
+    assert list(loaded.project.pipelines) == ["nightly"]
+    assert loaded.project.pipelines["nightly"].reads == ("departures",)
+    assert loaded.pipelines["nightly"].functions["ingest"].__name__ == "ingest"
+    assert set(loaded.project.topics) == {"departures", "scores"}
+    assert loaded.streams["score"].definition.bind["model"].arg == "champion"
+    assert decode(encode(loaded.project)) == loaded.project
+
+
+def test_the_package_may_lie_under_src(tmp_path: Path):
+    project(tmp_path / "src", pipes=GOOD)
+    assert "nightly" in load_project(tmp_path, "shop").pipelines
+
+
+def test_a_trigger_may_stand_in_another_file_and_names_are_not_doubled_by_imports(tmp_path: Path):
+    on = "import headrace as hr\nfrom shop.pipes import *\nnightly.on(hr.event(departures, where='late'))\n"
+    found = project(tmp_path, pipes=GOOD.replace('@daily"', "@daily\", window='60d'"), zeta=on)
+    assert check(found) == ()
+    assert len(found.project.pipelines["nightly"].triggers) == 2
+
+
+def test_a_module_that_does_not_import_is_a_problem_at_the_users_line_and_the_rest_is_loaded(tmp_path: Path):
+    loaded = project(tmp_path, pipes=GOOD, broken="x = 1\ny = 1 / 0\n", syntax="def :\n")
+    found = {Path(p.where.rpartition(":")[0]).name: p for p in loaded.problems}
+    assert line(found["broken.py"]) == 2
+    assert "ZeroDivisionError: division by zero" in found["broken.py"].message
+    assert "SyntaxError" in found["syntax.py"].message
+    assert "nightly" in loaded.pipelines
+
+
+def test_a_name_that_shadows_a_package_is_found_before_anything_is_imported(tmp_path: Path):
+    for name in ("statistics", "msgspec"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit")
+        assert only(list(check(load_project(tmp_path, name)))).code == "HR1002"
+
+
+def test_a_project_without_its_package_says_what_to_make(tmp_path: Path):
+    with pytest.raises(ProjectError, match="no package or module 'shop'"):
+        load_project(tmp_path, "shop")
+
+
+def test_one_file_is_loaded_as_python_would_run_it(tmp_path: Path):
+    (tmp_path / "alone.py").write_text(textwrap.dedent(GOOD))
+    assert "nightly" in load_file(tmp_path / "alone.py").pipelines
+    (tmp_path / "alone2.py").write_text("import nothing_like_it\n")
+    with pytest.raises(ProjectError, match="nothing_like_it") as caught:
+        load_file(tmp_path / "alone2.py")
+    assert str(caught.value.where).endswith("alone2.py:1")
+
+
+def test_each_broken_body_is_found_in_one_pass(tmp_path: Path):
+    found = problems(
+        tmp_path,
+        """
+        @hr.task
+        def a() -> None: ...
+        @hr.task
+        def b(n: int) -> None: ...
+        @hr.pipeline
+        def cycle():
+            a >> a.using(name="z") >> a
+        @hr.pipeline
+        def unknown():
+            b(m=1)
+        @hr.pipeline
+        def crash():
+            raise ValueError("no")
+        """,
+    )
+    assert [(p.code, line(p)) for p in found] == [("HR1104", 9), ("HR1102", 12), ("HR1001", 15)]
+
+
+def test_what_python_cannot_intercept_is_read_from_the_syntax_tree(tmp_path: Path):
+    found = problems(
+        tmp_path,
+        """
+        @hr.task
+        def a(since: str | None) -> int: ...
+        @hr.pipeline
+        def retrain(since: str | None = None):
+            if since is None:
+                pass
+            x = a(since)
+            if isinstance(x, int):
+                pass
+            match a.using(name="other")(since):
+                case _:
+                    pass
+            x = 3
+            assert x is not None and isinstance(x, int)
+        """,
+    )
+    assert [(p.code, line(p)) for p in found] == [("HR1111", 7), ("HR1111", 10), ("HR1111", 12)]
+
+
+def test_two_things_of_one_name_are_refused(tmp_path: Path):
+    found = problems(tmp_path, "a = hr.Topic('orders')\nb = hr.Table('orders')\n")
+    assert (only(found).code, line(found[0])) == ("HR1003", 3)
+
+
+def test_triggers_give_what_the_pipeline_needs(tmp_path: Path):
+    found = problems(
+        tmp_path,
+        """
+        orders = hr.Table("orders")
+        @hr.task
+        def a(w) -> None: ...
+        @hr.pipeline
+        def windowed(w: hr.Window):
+            a(w)
+        windowed.on(hr.updated(orders))
+        @hr.pipeline(schedule="@daily")
+        def filled(country: str):
+            a(country)
+        """,
+    )
+    assert [p.code for p in found] == ["HR1108", "HR1108"]
+    assert "needs a window" in found[0].message
+    assert "cannot fill country" in found[1].message
+
+
+def test_columns_that_no_schema_has_are_found_wherever_they_are_named(tmp_path: Path):
+    found = problems(
+        tmp_path,
+        """
+        t = hr.Topic("t", schema={"id": str, "at": "datetime", "late": bool, "n": int}, key="idd", event_time="n")
+        k = hr.Table("k", schema={"id": str, "seen": "datetime"}, known="sen")
+        out = hr.Topic("out", schema={"p": float})
+        m = hr.Model("m", int, labels=t, on="id", label="lat")
+        @hr.stream(t.join(k, on="origin", as_of="n").join(t.running(by="id", sums=["x"]), on="id", as_of="at"), to=out)
+        def s(batch): ...
+        hr.monitor(out, model=m, window="7d", drift={"q": hr.psi(above=1)}, performance=hr.auc(prediction="p", below=1))
+        w = hr.monitor(out, model=m, window="7d", drift={"q": hr.psi(above=1)})
+        @hr.pipeline
+        def p(): ...
+        p.on(hr.event(t, where="n"))
+        """,
+    )
+    assert all(p.code == "HR1201" for p in found)
+    messages = "\n".join(f"{p.message} {p.cure}" for p in found)
+    for part in (
+        "no column 'idd' did you mean 'id'?",
+        "'n' is int, not datetime",
+        "no column 'sen'",
+        "no column 'lat'",
+        "no column 'origin'",
+        "no column 'x'",
+        "no column 'q'",
+        "'n' is int, not bool",
+    ):
+        assert part in messages
+    assert len(found) == 10
+
+
+def test_bound_parameters_are_compared_by_name_and_class(tmp_path: Path):
+    found = problems(
+        tmp_path,
+        """
+        t = hr.Topic("t")
+        m = hr.Model("m", int)
+        @hr.stream(t, to=hr.Topic("o"), bind={"modell": m.champion(), "other": m.champion()})
+        def s(batch, model: int, other: str): ...
+        """,
+    )
+    assert [p.message for p in found] == [
+        "bind= names 'modell', which s does not take",
+        "nothing fills 'model' of s",
+        "other of s is str, and m is int",
+    ]
+
+
+def test_what_is_allowed_but_doubtful_is_a_warning(tmp_path: Path):
+    found = problems(
+        tmp_path,
+        """
+        weather = hr.Table("weather")
+        @hr.task
+        def a(w, x) -> None: ...
+        @hr.task
+        def lonely() -> None: ...
+        @hr.pipeline(schedule="@daily")
+        def p(w: hr.Window):
+            a(w, weather.latest())
+        """,
+        level="warning",
+    )
+    assert [(p.code, line(p)) for p in found] == [("HR1110", 6), ("HR1109", 10)]
