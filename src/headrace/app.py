@@ -6,12 +6,15 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from headrace.base.clock import SystemClock
 from headrace.base.facts import Fact
 from headrace.base.place import place
-from headrace.data.access import Access
+from headrace.connectors.access import TaskAccess
+from headrace.connectors.here import HereAccess
+from headrace.connectors.holdings import Holdings
+from headrace.data.access import Access, access
 from headrace.data.events import Events
 from headrace.data.window import Window
 from headrace.engine.code import package_place
@@ -22,14 +25,14 @@ from headrace.engine.rights import holder_of, take_right
 from headrace.engine.service import Service
 from headrace.engine.supervisor import StreamSupervisor
 from headrace.errors import EngineUnavailableError, RefusedError, RunFailedError
-from headrace.executors.attempt import AttemptRunner
+from headrace.executors.attempt import AttemptRunner, CurrentAttempt
 from headrace.executors.crew import LocalCrew
 from headrace.executors.here import HereCrew
 from headrace.executors.inputs import Arguments, Pipeline
 from headrace.executors.local import LocalExecutor
 from headrace.executors.parts import Parts
 from headrace.executors.protocol import Setup, Start
-from headrace.graph.definitions import PipelineDef, Project
+from headrace.graph.definitions import MonitorDef, PipelineDef, Project
 from headrace.graph.loaded import Loaded, freeze
 from headrace.graph.nodes import Node, Ref
 from headrace.graph.project import load_project
@@ -68,8 +71,9 @@ def worker_parts(setup: Setup) -> Parts:
     """The parts of a worker process: its own copy of the project's code, the store for reading, the data."""
     settings = read_settings(Path(setup.root))
     loaded = load_project(Path(setup.code_path), setup.project, settings.modules or None)
-    if loaded.problems:
-        raise RefusedError(str(loaded.problems[0].message), where=loaded.problems[0].where)
+    errors = [problem for problem in loaded.problems if problem.level == "error"]
+    if errors:
+        raise RefusedError(errors[0].message, where=errors[0].where)
     store = EngineSqlStore(setup.store)
     return make_parts(settings, store, loaded, Path(setup.code_path).name, allow_pickle=setup.allow_pickle)
 
@@ -78,23 +82,39 @@ def make_parts(
     settings: Settings, store: EngineSqlStore, loaded: Loaded, code: str, *, allow_pickle: bool = True
 ) -> Parts:
     """Parts over an open store, for a worker process or for a run in this one."""
-    from headrace.connectors.access import TaskAccess
-    from headrace.connectors.monitors import judge_window
-
     storage = LocalStorage(settings.artifacts)
     values = Values(storage, allow_pickle=allow_pickle)
+    holdings = make_holdings(settings, store, loaded.project, code)
 
-    def make_access(start: Start, ask: Callable[[str, Any], Any]) -> Any:
-        return TaskAccess(settings, store, storage, values, loaded.project, code, start, ask)
+    def make_access(start: Start, ask: Callable[[str, Any], Any]) -> TaskAccess:
+        attempt = CurrentAttempt.of(start)
+        return TaskAccess(holdings, ask, prefix=_prefix(start), attempt=attempt, window=start.window)
 
-    return Parts(_WithMonitors(loaded, judge_window), values, StoredResults(store.database), make_access, _prefix)
+    return Parts(_WithMonitors(loaded), values, StoredResults(store.database), make_access, _prefix)
+
+
+def make_holdings(settings: Settings, store: EngineSqlStore, project: Project, code: str) -> Holdings:
+    """What a process may read of the project's data."""
+    return Holdings(
+        store.database,
+        LocalStorage(settings.artifacts),
+        project,
+        code,
+        settings.code,
+        SystemClock().now_us,
+        settings.secrets,
+        settings.allow_pickle,
+    )
 
 
 class _MonitorPipeline:
     """A monitor's built-in pipeline, as a worker sees it."""
 
-    def __init__(self, definition: PipelineDef, judge: Callable[..., None]) -> None:
-        self.definition = definition
+    def __init__(self, monitor: MonitorDef) -> None:
+        def judge(window: Window) -> None:
+            cast("TaskAccess", access()).judge(monitor, window)
+
+        self.definition: PipelineDef = monitor_pipeline(monitor)
         self.functions: Mapping[str, Callable[..., Any]] = {"judge": judge}
         self.helpers: Mapping[str, Callable[..., Any]] = {}
 
@@ -102,16 +122,10 @@ class _MonitorPipeline:
 class _WithMonitors:
     """A loaded project with the built-in pipelines of its monitors."""
 
-    def __init__(self, loaded: Loaded, judge_window: Callable[..., None]) -> None:
+    def __init__(self, loaded: Loaded) -> None:
         self.project: Project = loaded.project
-        pipelines: dict[str, Any] = dict(loaded.pipelines)
-        for monitor in loaded.project.monitors.values():
-
-            def judge(window: Window, monitor: Any = monitor) -> None:
-                judge_window(loaded.project, monitor, window)
-
-            pipelines[PREFIX + monitor.name] = _MonitorPipeline(monitor_pipeline(monitor), judge)
-        self.pipelines: Mapping[str, Any] = pipelines
+        monitors = {PREFIX + m.name: _MonitorPipeline(m) for m in loaded.project.monitors.values()}
+        self.pipelines: Mapping[str, Any] = {**loaded.pipelines, **monitors}
 
 
 def _prefix(start: Start) -> str:
@@ -340,10 +354,11 @@ def current_settings() -> Settings:
 
 def default_access() -> Access:
     """Access for scripts, notebooks and tests: acts at once on the store of `current_settings()`."""
-    from headrace.connectors.access import HereAccess
-
     settings = current_settings()
     known = _opened.get("here")
     if known is None or known[0] != settings.database:
-        known = _opened["here"] = (settings.database, HereAccess(settings, open_store(settings)))
+        store = open_store(settings)
+        project = load_project(settings.root, settings.name).project if settings.is_project else Project("here")
+        opened = HereAccess(make_holdings(settings, store, project, HERE), store)
+        known = _opened["here"] = (settings.database, opened)
     return known[1]

@@ -13,7 +13,7 @@ from typing import Any, cast
 import msgspec
 
 from headrace.data.access import installed
-from headrace.errors import CodecError
+from headrace.errors import CodecError, NotFoundError
 from headrace.executors.inputs import Arguments, Pipeline
 from headrace.executors.parts import AskPin, AttemptAccess, Parts
 from headrace.executors.protocol import Done, Failed, Start
@@ -81,7 +81,13 @@ class AttemptRunner:
     def _prepare(self, start: Start) -> _Prepared:
         pipeline = self._pipelines.get(start.pipeline)
         if pipeline is None:
-            pipeline = self._pipelines[start.pipeline] = Pipeline(self._parts.loaded.pipelines[start.pipeline])
+            loaded = self._parts.loaded.pipelines.get(start.pipeline)
+            if loaded is None:
+                raise NotFoundError(
+                    f"this code version has no pipeline {start.pipeline!r} that loads",
+                    cure="headrace check says why; then retry the run on today's code",
+                )
+            pipeline = self._pipelines[start.pipeline] = Pipeline(loaded)
         function = pipeline.loaded.functions.get(start.node)
         by_name = function is None or all(p.kind in _NAMED for p in inspect.signature(function).parameters.values())
         found = _Prepared(pipeline, pipeline.nodes[start.node], function, by_name)

@@ -19,7 +19,7 @@ from pathlib import Path
 from headrace.errors import EngineUnavailableError, NotFoundError
 from headrace.executors.frames import FrameReader, frame
 from headrace.executors.protocol import Cancel, FromWorker, Setup, Stop, ToWorker
-from headrace.executors.slot import Begun, Slot
+from headrace.executors.slot import Begun, Slot, last_begun
 
 _READ_BYTES = 1 << 20
 _UNSENT_LIMIT_BYTES = 16 << 20
@@ -90,7 +90,7 @@ class LocalExecutor:
                 popen = subprocess.Popen(
                     [sys.executable, "-m", "headrace.executors.worker", str(theirs.fileno()), str(lock_fd), worker],
                     cwd=root,
-                    env={**os.environ, **(env or {}), "HEADRACE_WORKER": worker},
+                    env={**os.environ, **(env or {})},
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
@@ -196,16 +196,18 @@ class LocalExecutor:
             raise NotFoundError(f"there is no worker {worker!r}", cure="it has ended: dead() told so") from None
 
     def _signal(self, worker: str, number: int, *, group: bool) -> None:
-        # Until `_buried` has waited for it, its pid is nobody else's, dead or alive.
         pid = self._process(worker).popen.pid
         try:
             (os.killpg if group else os.kill)(pid, number)
-        except ProcessLookupError:
+        except (ProcessLookupError, PermissionError):  # it has ended; macOS says the latter of a zombie
             return
 
     def _has_ended(self, worker: str) -> bool:
-        pid = self._processes[worker].popen.pid
-        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        popen = self._processes[worker].popen
+        if not hasattr(os, "waitid"):  # macOS before Python 3.13
+            return popen.poll() is not None
+        # Looked at and not yet taken away: its group's number stays its own until its children are ended.
+        return os.waitid(os.P_PID, popen.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def _buried(self, worker: str) -> Death:
         last = tuple(self.receive(worker))
@@ -223,18 +225,16 @@ class LocalExecutor:
         return Death(worker, _why(code), begun, last)
 
 
-def end_strangers(folder: Path, *, within_s: float = 5.0) -> list[str]:
-    """End the workers that an engine before this one left behind in the folder. Returns their names.
+def end_strangers(folder: Path, *, within_s: float = 5.0) -> dict[str, int]:
+    """End the workers that an engine before this one left behind in the folder, and clear up after the dead.
 
-    A lock that is held proves that its process or a child of it lives. Raises `EngineUnavailableError` where one does
-    not end in time.
+    Gives for each the last serial that it began, read when it can begin no more. A lock that is held proves that its
+    process or a child of it lives. Raises `EngineUnavailableError` where one does not end in time.
     """
-    ended: list[str] = []
+    begun: dict[str, int] = {}
     deadline = time.monotonic() + within_s
     for path in sorted(folder.glob("*.lock")):
         with path.open("r+b") as file:
-            if not _is_free(file.fileno()):
-                ended.append(path.stem)
             while not _is_free(file.fileno()):
                 pid = _pid_in(path)
                 if pid:
@@ -247,9 +247,11 @@ def end_strangers(folder: Path, *, within_s: float = 5.0) -> list[str]:
                         code="HR5031",
                     )
                 time.sleep(0.005)
-        path.unlink(missing_ok=True)
-        path.with_suffix(".slot").unlink(missing_ok=True)
-    return ended
+        slot_path = path.with_suffix(".slot")
+        begun[path.stem] = last_begun(slot_path)
+        slot_path.unlink(missing_ok=True)
+        path.unlink()
+    return begun
 
 
 def _take_lock(path: Path, worker: str) -> int:
@@ -280,8 +282,8 @@ def _pid_in(path: Path) -> int:
 def _kill_group(pid: int) -> None:
     try:
         os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+    except (ProcessLookupError, PermissionError):
+        return  # the lock tells whether that was enough
 
 
 def _why(code: int) -> str:

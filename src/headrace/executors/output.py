@@ -57,13 +57,14 @@ class ProcessOutput:
             sys.stderr.flush()
         except (ValueError, OSError):  # the task closed them; the next one gets new ones
             self._open()
+        sys.stdout, sys.stderr = self._own  # the task may have put others in their place
         return self._log.span()
 
     def _open(self) -> None:
         os.dup2(self._log.fd, 1)
         os.dup2(self._log.fd, 2)
         # By line, so that a killed task's last words are kept and a reader can follow.
-        sys.stdout, sys.stderr = _text(1), _text(2)
+        self._own = sys.stdout, sys.stderr = _text(1), _text(2)
 
 
 class Tee:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,12 @@ class Begun:
 
     serial: int
     since_us: int | None
+
+
+def last_begun(path: Path) -> int:
+    """The serial in the slot of a worker that is gone; 0 where its engine died before the slot was made."""
+    body = path.read_bytes() if path.exists() else b""
+    return int.from_bytes(body[:8], sys.byteorder)
 
 
 class Slot:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import traceback
 from pathlib import Path
 
-import headrace
 from headrace.errors import HeadraceError
 
-_HERE = str(Path(headrace.__file__).parent) + "/"
+_HERE = f"{Path(__file__).parent.parent}/"
 _LINE_LIMIT = 500
 _DETAIL_LIMIT = 65_536
 

@@ -45,6 +45,7 @@ class Worker:
         self._asking = threading.Lock()
         self._serial = 0
         self._pid = os.getpid()
+        self._root = os.open(".", os.O_RDONLY)
         self._in_task = False
         self._is_poked = False
         self._is_stopping = False
@@ -76,6 +77,7 @@ class Worker:
         if os.getpid() != self._pid:  # the task forked, and its child has come back out of it
             os._exit(0)
         self._cancelled.discard(start.serial)
+        os.fchdir(self._root)  # where the next task expects to be
         span = self._output.span()
         if span is not None:
             report = msgspec.structs.replace(report, log=span)

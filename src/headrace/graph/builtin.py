@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from headrace.errors import SchemaError
 from headrace.graph.task import task
 
 if TYPE_CHECKING:
     import polars as pl
+
+EVENT_TIME = "_time"  # the column in which `Model.examples` carries the event time of its rows
 
 
 @task
@@ -18,4 +21,9 @@ def split(rows: pl.DataFrame, last: str, by: str | None = None) -> tuple[pl.Data
     `test` are the rows of the last span, `fit` those before it. `by` names the time column; without it, it is the event
     time that the rows were read with.
     """
-    return importlib.import_module("headrace.models.split").split(rows, last=last, by=by)
+    if by is None and EVENT_TIME not in rows.columns:
+        raise SchemaError(
+            f"the rows do not carry their event time; columns: {', '.join(rows.columns)}",
+            cure='name the column:  hr.split(rows, last="14d", by="scheduled")',
+        )
+    return importlib.import_module("headrace.models.split").split(rows, last=last, by=by or EVENT_TIME)

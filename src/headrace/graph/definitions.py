@@ -193,7 +193,8 @@ class MonitorDef(msgspec.Struct, frozen=True, omit_defaults=True):
     min_rows: int = 0
     drift: dict[str, StatLimit] = {}
     performance: PerformanceLimit | None = None
-    anchor_us: int = 345_600_000_000  # window ends are counted from here: Monday, January 5, 1970, UTC
+    anchor_us: int = 345_600_000_000  # windows are counted from here: Monday, January 5, 1970, UTC
+    timezone: str = "UTC"  # whose days a window of whole days counts
 
 
 class Project(msgspec.Struct, frozen=True):

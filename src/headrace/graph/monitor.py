@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Literal
 
+from msgspec.structs import replace
+
 from headrace.base.durations import micros
+from headrace.base.instants import to_us
 from headrace.data.model import Model
 from headrace.data.names import checked_name
 from headrace.data.topic import Topic
@@ -14,6 +17,7 @@ from headrace.data.where import user_line
 from headrace.errors import GraphError
 from headrace.graph.definitions import MonitorDef, OnMonitor, PerformanceLimit, StatLimit
 from headrace.graph.trigger import Trigger
+from headrace.triggers.wall_time import zone_of
 
 
 class Monitor:
@@ -58,12 +62,15 @@ def monitor(
     min_rows: int = 0,
     drift: Mapping[str, StatLimit] | None = None,
     performance: PerformanceLimit | None = None,
+    start: datetime | date | str | None = None,
+    timezone: str = "UTC",
     name: str | None = None,
 ) -> Monitor:
     """Watch the predictions in a topic: against the champion's frozen histograms and, later, matured labels.
 
     One judgement per closed `window` of event time with at least `min_rows` rows. `drift` has a limit per column.
-    Its name is the topic's unless given.
+    Windows are counted from `start` (Monday, 1970-01-05, UTC); the first is the first that lies wholly after the model
+    began to serve. A window of whole days counts the days of `timezone`. Its name is the topic's unless given.
     """
     definition = MonitorDef(
         name=checked_name("monitor", name or topic.name),
@@ -73,5 +80,8 @@ def monitor(
         min_rows=min_rows,
         drift=dict(drift or {}),
         performance=performance,
+        timezone=zone_of(timezone).key,
     )
+    if start is not None:
+        definition = replace(definition, anchor_us=to_us(start))
     return Monitor(definition, topic, model)

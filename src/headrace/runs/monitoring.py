@@ -6,21 +6,25 @@ the window's end plus the time labels need; windows of one monitor are judged in
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from headrace.base.facts import Fact
+from headrace.base.instants import from_us, to_us
 from headrace.drift.policy import Streak, advance
 from headrace.graph.definitions import MonitorDef, OnMonitor, ParamDef, PipelineDef
 from headrace.graph.nodes import Graph, Node, Param
 from headrace.models.facts import StreakMoved, WindowJudged
 from headrace.runs import facts as f
 from headrace.runs.effects import Judged
+from headrace.triggers.wall_time import zone_of
 
 if TYPE_CHECKING:
     from headrace.runs.desks import Office
     from headrace.runs.training import ModelDesk
 
 PREFIX = "monitor:"
+_DAY_US = 86_400_000_000
 
 
 def monitor_pipeline(monitor: MonitorDef) -> PipelineDef:
@@ -57,11 +61,12 @@ class MonitorDesk:
             if model is None or since_us is None or office.is_active(PREFIX + monitor.name):
                 continue
             end_us = self.last_end_us.get(monitor.name)
-            end_us = first_window_end(monitor, since_us) if end_us is None else end_us + monitor.window_us
+            end_us = first_window_end(monitor, since_us) if end_us is None else after(monitor, end_us)
             topics = [monitor.topic, *([model.labels] if model.labels else [])]
             if min(watermarks.get(topic, 0) for topic in topics) < end_us + model.mature_us:
                 continue
-            window = (end_us - monitor.window_us, end_us)
+            start_us = self.last_end_us.get(monitor.name) or after(monitor, end_us, -1)
+            window = (start_us, end_us)
             facts.append(
                 f.RunCreated(
                     office.new_id(),
@@ -154,5 +159,27 @@ def first_window_end(monitor: MonitorDef, since_us: int) -> int:
     >>> first_window_end(m, 1), first_window_end(m, 2)
     (8, 15)
     """
-    steps = -(-(since_us - monitor.anchor_us) // monitor.window_us)
-    return monitor.anchor_us + (steps + 1) * monitor.window_us
+    whole = max((since_us - monitor.anchor_us) // monitor.window_us - 1, 0)
+    start_us = monitor.anchor_us if whole == 0 else after(monitor, monitor.anchor_us, whole)
+    while start_us < since_us:
+        start_us = after(monitor, start_us)
+    return after(monitor, start_us)
+
+
+def after(monitor: MonitorDef, us: int, windows: int = 1) -> int:
+    """The instant so many windows later. Windows of whole days follow the calendar of the monitor's zone."""
+    length_us = windows * monitor.window_us
+    if length_us % _DAY_US or monitor.timezone == "UTC":
+        return us + length_us
+    local = from_us(us).astimezone(zone_of(monitor.timezone))
+    return to_us(local + timedelta(microseconds=length_us))  # wall time: the clock shows the same hour
+
+
+def due_ends(monitor: MonitorDef, since_us: int, complete_us: int) -> list[int]:
+    """Ends of all windows that can be judged when data and labels are complete through `complete_us`."""
+    ends: list[int] = []
+    end_us = first_window_end(monitor, since_us)
+    while end_us <= complete_us:
+        ends.append(end_us)
+        end_us = after(monitor, end_us)
+    return ends

@@ -24,8 +24,8 @@ BY_NAME: dict[str, Codec] = {
 def codec_for(value: Any) -> Codec | None:
     """The codec made for exactly this type; None where only pickle is left. Subclasses would lose their class: None."""
     kind = type(value)
-    if kind is bytes:
-        return _BYTES
+    if kind.__module__ == "builtins":
+        return _BYTES if kind is bytes else None
     match kind.__module__.partition(".")[0], kind.__name__:
         case "polars", name:
             return _FRAMES.get(name)

@@ -1,0 +1,137 @@
+"""`headrace backfill`: one run for each past window of a pipeline."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from headrace.base.ids import make_id
+from headrace.cli import params
+from headrace.cli.client import Asked, answer, ask
+from headrace.cli.here import Here, now_us, open_here
+from headrace.cli.names import known
+from headrace.cli.output import show_json, show_line, show_table
+from headrace.cli.parser import PLAIN, Common, Wait, make_app
+from headrace.cli.words import count, span
+from headrace.data.window import Window
+from headrace.errors import RefusedError, SettingsError
+from headrace.graph.definitions import PipelineDef, Schedule
+
+app = make_app("backfill", "Ask the engine for a run of each past window.")
+
+
+@app.default
+def backfill(
+    pipeline: str,
+    /,
+    *words: str,
+    window: Annotated[tuple[str, str], Parameter(negative=())],
+    every: str | None = None,
+    id: Annotated[str | None, Parameter(name="--id")] = None,  # noqa: A002
+    dry_run: bool = False,
+    no_wait: bool = False,
+    timeout: Wait = 60.0,
+    common: Common = PLAIN,
+    **flags: str,
+) -> int:
+    """Ask the engine for a run of each past window, oldest first.
+
+    The windows are those that the pipeline's schedule gives over the stretch.
+
+    Parameters
+    ----------
+    pipeline
+        The pipeline.
+    words
+        Its parameters: rounds=50. Or as options: --rounds 50.
+    window
+        The stretch of time: START END or START LENGTH, in UTC, for example 2013-01-01 60d.
+    every
+        The length of the windows of a pipeline that has no schedule, for example 1d.
+    id
+        The backfill's id: a second call with the same id makes no second run of a window.
+    dry_run
+        Only show the windows.
+    no_wait
+        Return as soon as the requests are stored.
+    flags
+        Parameters of the pipeline as options.
+    """
+    stretch = Window(*window)
+    texts = params.given(words, flags)
+    chosen = id or make_id(now_us(), secrets.randbits(25))
+    with open_here(common, writes=not dry_run) as here:
+        definition = here.project.pipelines[known("pipeline", pipeline, here.project.pipelines)]
+        values = params.typed(definition, texts)
+        windows = windows_of(definition, stretch, every)
+        if dry_run:
+            _show_windows(chosen, windows, common)
+            return 0
+        asked = [_ask(here, pipeline, values, chosen, one) for one in windows]
+        results = [{"window": one, **_outcome(here, one_asked, no_wait, timeout)} for one, one_asked in asked]
+    if common.json:
+        show_json({"backfill": chosen, "pipeline": pipeline, "runs": results})
+    else:
+        show_line(f"backfill {chosen} of {pipeline}: {count(len(results), 'window')}")
+        show_table(
+            ("RUN", "WINDOW", "PROBLEM"),
+            [(x["run"] or f"request {x['request']}", span(x["window"]), x["problem"]) for x in results],
+            empty="no window",
+        )
+    return RefusedError.exit_code if any(x["problem"] for x in results) else 0
+
+
+def windows_of(definition: PipelineDef, stretch: Window, every: str | None) -> list[tuple[int, int]]:
+    """The windows that lie wholly in the stretch. Raises SettingsError where nothing says how long they are."""
+    from headrace.triggers.backfill import backfill_windows
+    from headrace.triggers.schedule import parse_schedule, window_of
+
+    schedule = next((trigger for trigger in definition.triggers if isinstance(trigger, Schedule)), None)
+    if every is not None:
+        slots = parse_schedule(f"every {every}")
+    elif schedule is not None:
+        slots = parse_schedule(schedule.expression, schedule.timezone)
+    else:
+        raise SettingsError(
+            f"{definition.name} has no schedule that says how long its windows are", cure="--every 1d", code="HR1352"
+        )
+    found = [window_of(slots, one.end_us, definition.window or "slot") for one in backfill_windows(slots, stretch)]
+    if not found:
+        raise SettingsError(
+            "no window lies wholly in that stretch", where="--window", cure="a longer stretch", code="HR1352"
+        )
+    return [(one.start_us, one.end_us) for one in found]
+
+
+def _ask(
+    here: Here, pipeline: str, values: dict[str, Any], backfill: str, window: tuple[int, int]
+) -> tuple[tuple[int, int], Asked]:
+    key = f"backfill:{backfill}:{window[0]}-{window[1]}"
+    body = {
+        "pipeline": pipeline,
+        "params": values,
+        "window": window,
+        "why": f"backfill {backfill}",
+        "at_us": None,
+        "cause": "backfill",
+        "key": key,
+    }
+    return window, ask(here, "trigger", body, key=key)
+
+
+def _outcome(here: Here, asked: Asked, no_wait: bool, timeout_s: float) -> dict[str, Any]:
+    if no_wait:
+        return {"request": asked.id, "run": None, "problem": None}
+    try:
+        return {"request": asked.id, "run": answer(here, asked, timeout_s=timeout_s).get("run"), "problem": None}
+    except RefusedError as error:  # one window's refusal is an outcome; the others go on
+        return {"request": asked.id, "run": None, "problem": error.message}
+
+
+def _show_windows(backfill: str, windows: list[tuple[int, int]], common: Common) -> None:
+    if common.json:
+        return show_json({"backfill": backfill, "windows": windows})
+    show_table(("WINDOW",), [(span(one),) for one in windows], empty="no window")
+    return show_line(f"{count(len(windows), 'run')} would be asked for")

@@ -1,0 +1,80 @@
+"""Asking the engine: a durable row in its inbox, a ring of its doorbell, and the wait for its answer."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from headrace.cli.here import Here, now_us, user
+from headrace.cli.output import notice
+from headrace.engine.doorbell import doorbell_path, ring
+from headrace.errors import (
+    EngineUnavailableError,
+    HeadraceError,
+    NotFoundError,
+    ProjectError,
+    RefusedError,
+    RunFailedError,
+    StoreError,
+)
+
+_POLL_S = 0.02
+_BY_CODE: dict[str, type[HeadraceError]] = {
+    "HR1": ProjectError,
+    "HR2": NotFoundError,
+    "HR3": RefusedError,
+    "HR4": StoreError,
+    "HR5": EngineUnavailableError,
+    "HR6": RunFailedError,
+}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request that is stored."""
+
+    id: int
+    key: str
+    verb: str
+
+
+def ask(here: Here, verb: str, body: dict[str, Any], *, key: str | None = None) -> Asked:
+    """Write the request: it survives everything from here on. The same `key` is the same request."""
+    chosen = key or f"{verb}:{secrets.token_hex(8)}"
+    request = here.store.ask(verb, {**body, "by": user()}, key=chosen, at_us=now_us())
+    ring(doorbell_path(here.settings.home))
+    if here.engine is None:
+        notice(f"no engine is running: request {request} is stored and will be done when `headrace dev` starts")
+    return Asked(request, chosen, verb)
+
+
+def answer(here: Here, asked: Asked, *, timeout_s: float) -> Any:
+    """Wait for what the engine answers.
+
+    Raises what the engine refused with, and EngineUnavailableError after `timeout_s` seconds without an answer.
+    """
+    until = time.monotonic() + timeout_s
+    while (found := here.store.answer(asked.id)) is None:
+        if time.monotonic() >= until:
+            raise EngineUnavailableError(
+                f"request {asked.id} ({asked.verb}) is stored, and no engine has answered it for {timeout_s:g} s",
+                where=str(here.settings.home),
+                cure="headrace dev" if here.engine is None else "the engine is busy: see headrace why",
+                code="HR5020",
+            )
+        time.sleep(_POLL_S)
+    status, value = found
+    if status == "done":
+        return value
+    code = str(value.get("code", "HR0000"))
+    raise _BY_CODE.get(code[:3], HeadraceError)(str(value.get("message", status)), cure=value.get("cure"), code=code)
+
+
+def ask_and_wait(
+    here: Here, verb: str, body: dict[str, Any], *, no_wait: bool, timeout_s: float
+) -> tuple[Asked, Any | None]:
+    """The request, and its answer (None with `no_wait`)."""
+    asked = ask(here, verb, body)
+    return asked, None if no_wait else answer(here, asked, timeout_s=timeout_s)

@@ -1,0 +1,80 @@
+"""`headrace dead-letters`: rows that a stream could not process, with the reason of each."""
+
+from __future__ import annotations
+
+from headrace.cli.here import open_here
+from headrace.cli.names import known
+from headrace.cli.output import notice, show_fields, show_json, show_table
+from headrace.cli.parser import PLAIN, Common, make_app
+from headrace.cli.words import count, local
+from headrace.errors import NotFoundError
+
+app = make_app("dead-letters", "Dead letters: rows that a stream could not process, with the reason of each.")
+
+
+@app.command
+def ls(stream: str | None = None, /, *, after: int = 0, limit: int = 20, common: Common = PLAIN) -> None:
+    """Dead letters of one stream, or of all, oldest first.
+
+    Parameters
+    ----------
+    stream
+        The stream; all of them without it.
+    after
+        The id of the last letter of the page before.
+    limit
+        How many per stream, at most 1000.
+    """
+    from headrace.store.sql.reads import streams
+
+    with open_here(common) as here:
+        names = sorted({*here.project.streams, *(shard.stream for shard in streams.shards(here.db))})
+        chosen = names if stream is None else [known("stream", stream, names)]
+        letters = [x for name in chosen for x in streams.dead_letters(here.db, name, after=after, limit=limit)]
+        total = sum(shard.dead for shard in streams.shards(here.db) if shard.stream in chosen)
+    if common.json:
+        return show_json(letters)
+    show_table(
+        ("ID", "STREAM", "ROW", "REASON", "ERROR"),
+        [(x.id, x.stream, f"{x.topic}/{x.partition}/{x.offset}", x.reason, x.error) for x in letters],
+        empty="no dead letters",
+    )
+    if total > len(letters) and letters:
+        notice(f"{len(letters)} of {count(total, 'dead letter')}: go on with  --after {letters[-1].id}")
+    return None
+
+
+@app.command
+def show(row: str, /, *, common: Common = PLAIN) -> None:
+    """One dead letter with its payload.
+
+    Parameters
+    ----------
+    row
+        Where it lies, STREAM/TOPIC/PARTITION/OFFSET, or TOPIC/PARTITION/OFFSET as `ls` shows it.
+    """
+    from headrace.store.sql.reads import streams
+
+    parts = row.split("/")
+    with open_here(common) as here:
+        found = None
+        if len(parts) in (3, 4) and parts[-1].isdecimal() and parts[-2].isdecimal():
+            names = [parts[0]] if len(parts) == 4 else sorted({s.stream for s in streams.shards(here.db)})
+            topic, partition, offset = parts[-3], int(parts[-2]), int(parts[-1])
+            letters = (streams.dead_letter(here.db, name, topic, partition, offset) for name in names)
+            found = next((letter for letter in letters if letter is not None), None)
+    if found is None:
+        raise NotFoundError(f"there is no dead letter {row!r}", cure="headrace dead-letters ls", code="HR2012")
+    if common.json:
+        return show_json(found)
+    show_fields(
+        [
+            ("stream", f"{found.stream}, shard {found.shard}, batch {found.n}"),
+            ("row", f"{found.topic}/{found.partition}/{found.offset}"),
+            ("reason", found.reason),
+            ("error", found.error),
+            ("code", found.code),
+            ("at", local(found.at_us)),
+        ]
+    )
+    return print(f"\n{found.payload}")

@@ -1,0 +1,88 @@
+"""`headrace dev`: the engine in the foreground, loading changed files as they are saved."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from types import FrameType
+
+from headrace.base.facts import Fact
+from headrace.cli.here import now_us, project_settings
+from headrace.cli.news import line_of
+from headrace.cli.output import show_json, show_line
+from headrace.cli.parser import PLAIN, Common, make_app
+from headrace.cli.words import clock
+
+app = make_app("dev", "Start the engine here; it reloads when you save.")
+
+
+@app.default
+def dev(*, workers: int | None = None, no_reload: bool = False, common: Common = PLAIN) -> None:
+    """Start the engine here; it reloads when you save. Ctrl-C ends it; what was running goes on at the next start.
+
+    With --json each line is an object: {"at_us", "kind", "fact"} or {"at_us", "notice"}.
+
+    Parameters
+    ----------
+    workers
+        How many worker processes at most.
+    no_reload
+        Do not watch the files: load them once.
+    """
+    from headrace.app import serve_engine
+
+    settings = project_settings(common)
+    if workers is not None:
+        settings = replace(settings, workers=workers)
+    if settings.env is not None:
+        os.environ["HEADRACE_ENV"] = settings.env  # the processes that the engine starts read it
+    show = _Lines(as_json=common.json)
+    env = f", env {settings.env}" if settings.env else ""
+    show.notice(f"{settings.name}{env}: {settings.root}, {settings.workers} workers, store {settings.home}")
+    if not settings.schedules:
+        show.notice("schedules do not fire: schedules = true in headrace.toml lets them")
+    with stopping() as should_stop:
+        serve_engine(settings, on_facts=show.facts, notice=show.notice, should_stop=should_stop, watch=not no_reload)
+    show.notice("stopped")
+
+
+@contextmanager
+def stopping() -> Generator[Callable[[], bool]]:
+    """True from the first SIGINT or SIGTERM on; the second one ends the process as if nobody listened."""
+    told = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        del frame
+        told.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield told.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Lines:
+    """Prints what the engine says, one line each."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+
+    def facts(self, facts: Sequence[Fact]) -> None:
+        for fact in facts:
+            if self._as_json:
+                show_json({"at_us": now_us(), "kind": fact.kind, "fact": fact})
+            elif (line := line_of(fact)) is not None:
+                show_line(f"{clock(now_us())} {line[0]}", line[1])
+
+    def notice(self, text: str) -> None:
+        if self._as_json:
+            show_json({"at_us": now_us(), "notice": text})
+        else:
+            show_line(f"{clock(now_us())} {text}")

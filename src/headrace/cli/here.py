@@ -1,0 +1,132 @@
+"""Where a command acts: the project's settings, its store, and whether an engine is alive."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headrace.cli.output import notice
+from headrace.cli.parser import Common
+from headrace.errors import ProjectError, SettingsError
+from headrace.settings import FILE, Settings, read_settings
+
+if TYPE_CHECKING:
+    from headrace.graph.definitions import Project
+    from headrace.graph.loaded import Loaded
+    from headrace.store.sql.connection import Database
+    from headrace.store.sql.store import SqlStore
+
+ENGINE_LOCK = "engine.lock"
+
+
+@dataclass(frozen=True)
+class Here:
+    """The project that a command is about, with its store open."""
+
+    settings: Settings
+    store: SqlStore
+
+    @property
+    def db(self) -> Database:
+        return self.store.database
+
+    @property
+    def engine(self) -> int | None:
+        """Pid of the living engine; None where there is none."""
+        from headrace.engine.rights import holder_of
+
+        return holder_of(self.settings.locks / ENGINE_LOCK)
+
+    @cached_property
+    def project(self) -> Project:
+        """What is deployed where an engine is alive, else what the files say now, else what was deployed last.
+
+        Raises ProjectError where the files do not load.
+        """
+        from headrace.graph import definitions
+        from headrace.store.sql.reads.project import current_code
+
+        deployed = current_code(self.db)
+        if deployed is not None and (self.engine is not None or not self.settings.is_project):
+            return definitions.decode(deployed.project)
+        if not self.settings.is_project:
+            return definitions.Project(self.settings.name)
+        return sound(self.settings).project
+
+
+def settings_of(common: Common) -> Settings:
+    """The settings that the common options name."""
+    start = common.project or Path.cwd()
+    if not start.is_dir():
+        raise SettingsError(f"there is no folder {start}", where="--project", cure="name the project's folder")
+    return read_settings(start, env=common.env, environ=os.environ)
+
+
+def project_settings(common: Common) -> Settings:
+    """The same, where a command cannot do without a project."""
+    settings = settings_of(common)
+    if not settings.is_project:
+        raise SettingsError(
+            f"there is no {FILE} here or above",
+            where=str(settings.root),
+            cure="headrace new my-project, or go to a project's folder",
+            code="HR1310",
+        )
+    return settings
+
+
+@contextmanager
+def open_here(common: Common, *, writes: bool = False) -> Generator[Here]:
+    """Open the project's store. Who only reads makes no store where there is none: an empty one stands in for it."""
+    settings = settings_of(common)
+    if not settings.is_project and not settings.database.exists():
+        notice(f"no {FILE} here or above: {settings.root / '.headrace'} is the store")
+    if writes or settings.database.exists():
+        from headrace.app import open_store
+
+        store = open_store(settings)
+    else:
+        from headrace.store.sql.store import SqlStore
+
+        store = SqlStore(":memory:")
+    try:
+        yield Here(settings, store)
+    finally:
+        store.close()
+
+
+def loaded(settings: Settings) -> Loaded:
+    """The project of these settings, imported into this process. What is wrong with it is in `problems`."""
+    from headrace.graph.project import load_project
+
+    return load_project(settings.root, settings.name, settings.modules or None)
+
+
+def sound(settings: Settings) -> Loaded:
+    """The same, where mistakes cannot be lived with. Raises ProjectError for the first one."""
+    found = loaded(settings)
+    errors = [problem for problem in found.problems if problem.level == "error"]
+    if errors:
+        first = errors[0]
+        more = f" (and {len(errors) - 1} more: headrace check)" if len(errors) > 1 else ""
+        raise ProjectError(first.message + more, where=first.where, cure=first.cure, code=first.code)
+    return found
+
+
+def now_us() -> int:
+    return time.time_ns() // 1000
+
+
+def user() -> str:
+    """Who asks: the login name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # no login name: a container with a bare user id
+        return f"uid-{os.getuid()}"

@@ -1,0 +1,44 @@
+"""From what was typed to what was meant: names with a near match, runs by id, by pipeline or as `last`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from headrace.cli.here import Here
+from headrace.errors import NotFoundError
+from headrace.settings import near
+
+if TYPE_CHECKING:
+    from headrace.store.sql.reads.runs import RunRow
+
+LAST = "last"
+
+
+def known(kind: str, name: str, names: Iterable[str]) -> str:
+    """The name itself. Raises NotFoundError, with the near match, where it is none of `names`."""
+    names = sorted(names)
+    if name in names:
+        return name
+    raise NotFoundError(
+        f"there is no {kind} {name!r}{near(name, names)}", cure=f"headrace {kind.replace(' ', '-')}s ls", code="HR2010"
+    )
+
+
+def run_named(here: Here, text: str) -> RunRow:
+    """The run of that id, the newest run of the pipeline of that name, or the newest of all: `last`."""
+    from headrace.store.sql.reads import runs
+
+    found = runs.run(here.db, text)
+    if found is None:
+        newest = runs.runs(here.db, pipeline=None if text == LAST else text, limit=1)
+        found = newest[0] if newest else None
+    if found is None:
+        ids = [row.run for row in runs.runs(here.db, limit=200)]
+        pipelines = list(runs.latest(here.db))
+        raise NotFoundError(
+            f"there is no run {text!r}{near(text, [*ids, *pipelines])}",
+            cure="headrace runs ls; a run's id, its pipeline's name, or the word last",
+            code="HR2011",
+        )
+    return found

@@ -1,0 +1,68 @@
+"""One line for each thing that happens in an engine, for `headrace dev`."""
+
+from __future__ import annotations
+
+from headrace.base.facts import Fact
+from headrace.cli.words import count, length, span
+from headrace.models.facts import AliasMoved, RetrainAsked, VersionRegistered, VersionRejected, WindowJudged
+from headrace.runs import facts as f
+from headrace.streams.facts import DeadLettered, ShardHeld
+
+
+def line_of(fact: Fact) -> tuple[str, str] | None:
+    """The line and its style; None for what a person does not want to read as it happens.
+
+    >>> line_of(f.RunEnded("18k0deg00007", "succeeded", at_us=0))
+    ('run 18k0deg00007 succeeded', 'succeeded')
+    """
+    match fact:
+        case f.RunCreated():
+            about = f" for {span(fact.window)}" if fact.window else ""
+            why = f" ({fact.why})" if fact.why else ""
+            return f"run {fact.run} of {fact.pipeline} by {fact.cause}{about}{why}", ""
+        case f.RunEnded():
+            return f"run {fact.run} {fact.state}{': ' + fact.why if fact.why else ''}", fact.state
+        case f.AttemptFailed():
+            again = "" if fact.retry_at_us is None else f"; again in {length(fact.retry_at_us - fact.at_us)}"
+            return f"run {fact.run} {fact.node} failed (attempt {fact.attempt}): {fact.error}{again}", "failed"
+        case f.AttemptLost():
+            return f"run {fact.run} {fact.node} lost (attempt {fact.attempt}): {fact.why}", "lost"
+        case f.RunCancelled():
+            return f"run {fact.run} is cancelled by {fact.by}", "warn"
+        case f.RunRetried():
+            return f"run {fact.run} goes again, asked by {fact.by}", ""
+        case f.PipelinePaused():
+            return f"{fact.pipeline} is {'paused' if fact.is_paused else 'active'}, asked by {fact.by}", "warn"
+        case f.TriggerSuppressed():
+            return f"{fact.pipeline} is not started: {fact.why}", "warn"
+        case f.SlotsSkipped() if fact.count:
+            return f"{fact.pipeline} skips slots: {fact.why}", "warn"
+        case f.EventRejected():
+            return f"an event was rejected: {fact.error}", "failed"
+        case _:
+            return _of_data(fact)
+
+
+def _of_data(fact: Fact) -> tuple[str, str] | None:
+    match fact:
+        case VersionRegistered():
+            return f"{fact.model} version {fact.version_number} is registered by run {fact.run}", ""
+        case AliasMoved():
+            return f"{fact.model}: version {fact.version_number} is the {fact.alias} ({fact.why})", "succeeded"
+        case VersionRejected():
+            return f"{fact.model}: version {fact.version_number} is rejected ({fact.why})", "warn"
+        case RetrainAsked():
+            answer = "" if fact.accepted else f": {fact.why}"
+            return f"{fact.model}: {fact.by} asks for a training{answer}", "" if fact.accepted else "warn"
+        case WindowJudged():
+            over = [limit for limit, is_over in fact.crossed.items() if is_over]
+            verdict = f"crossed {' and '.join(over)}" if over else "within limits" if fact.judged else "not judged"
+            why = f" ({fact.why})" if fact.why else ""
+            return f"{fact.monitor}: {span(fact.window)} {verdict}, {count(fact.n, 'row')}{why}", "warn" if over else ""
+        case ShardHeld():
+            state = "stopped" if fact.stopped else "held"
+            return f"stream {fact.stream}/{fact.shard} is {state}: {fact.why}", state
+        case DeadLettered():
+            return f"stream {fact.stream}: {fact.topic}/{fact.partition}/{fact.offset} is dead: {fact.error}", "warn"
+        case _:
+            return None

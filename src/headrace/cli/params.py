@@ -1,0 +1,80 @@
+"""A pipeline's parameters and window as they are typed: `rounds=50`, `--rounds 50`, `--window 2013-01-01 60d`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from headrace.data.window import Window
+from headrace.errors import SettingsError
+from headrace.graph.definitions import ParamDef, PipelineDef
+from headrace.settings import near
+
+_BOOLS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def given(words: Iterable[str], flags: Mapping[str, str]) -> dict[str, str]:
+    """Names and texts of both spellings. Raises SettingsError for a word without `=` and for a name given twice.
+
+    >>> given(["rounds=50"], {"learning-rate": "0.1"})
+    {'rounds': '50', 'learning_rate': '0.1'}
+    """
+    found: dict[str, str] = {}
+    pairs = [word.partition("=") for word in words]
+    for name, equals, text in [*pairs, *((name.replace("-", "_"), "=", text) for name, text in flags.items())]:
+        if not equals:
+            raise SettingsError(f"expected name=value, got {name!r}", cure=f"{name}=…", code="HR1351")
+        if name in found:
+            raise SettingsError(f"{name} is given twice", cure="give it once", code="HR1351")
+        found[name] = text
+    return found
+
+
+def typed(pipeline: PipelineDef, texts: Mapping[str, str]) -> dict[str, Any]:
+    """The values by the types that the pipeline declares. Raises SettingsError where one does not fit."""
+    params = {param.name: param for param in pipeline.params if param.kind == "value"}
+    for name in texts:
+        if name not in params:
+            takes = ", ".join(params) or "no parameters"
+            raise SettingsError(
+                f"{pipeline.name} has no parameter {name!r}{near(name, [*params, 'window'])}",
+                cure=f"it takes {takes}",
+                code="HR1351",
+            )
+    missing = [name for name, param in params.items() if param.required and name not in texts]
+    if missing:
+        raise SettingsError(f"{pipeline.name} needs {', '.join(missing)}", cure=f"{missing[0]}=…", code="HR1351")
+    return {name: _value(params[name], text) for name, text in texts.items()}
+
+
+def window(words: tuple[str, str] | None) -> tuple[int, int] | None:
+    """Start and end in UTC microseconds; the end may be a length. Raises ProjectError for anything else."""
+    if words is None:
+        return None
+    chosen = Window(*words)
+    return chosen.start_us, chosen.end_us
+
+
+def _value(param: ParamDef, text: str) -> Any:
+    try:
+        match param.type:
+            case "str":
+                return text
+            case "int":
+                return int(text)
+            case "float":
+                return float(text)
+            case "bool":
+                return _BOOLS[text.lower()]
+            case _:
+                return msgspec.json.decode(text)
+    except (ValueError, KeyError, msgspec.DecodeError):
+        words = {"int": "a whole number", "float": "a number", "bool": "true or false"}
+        raise SettingsError(
+            f"{param.name} is {words.get(param.type, 'JSON')}, got {text!r}",
+            where=f"--{param.name.replace('_', '-')}",
+            cure=f"{param.name}={msgspec.json.encode(param.default).decode()}" if not param.required else None,
+            code="HR1351",
+        ) from None

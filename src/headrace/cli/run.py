@@ -1,0 +1,132 @@
+"""`headrace run`: a pipeline here and now, in this process. The other way, by the engine, is `headrace trigger`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from headrace.base.facts import Fact
+from headrace.cli import params
+from headrace.cli.here import settings_of, sound
+from headrace.cli.names import known
+from headrace.cli.output import show_json, show_line
+from headrace.cli.parser import PLAIN, Common, make_app
+from headrace.cli.progress import Bars, PlainLines
+from headrace.data.window import Window
+from headrace.errors import RunFailedError, SettingsError
+from headrace.graph.definitions import PipelineDef
+from headrace.runs.creation import run_window
+from headrace.settings import Settings
+
+if TYPE_CHECKING:
+    from headrace.graph.loaded import Loaded
+
+app = make_app("run", "Run a pipeline here and now, in this process. (`headrace trigger` asks the engine instead.)")
+
+
+@app.default
+def run(
+    pipeline: str,
+    /,
+    *words: str,
+    window: Annotated[tuple[str, str] | None, Parameter(show_default=False, negative=())] = None,
+    common: Common = PLAIN,
+    **flags: str,
+) -> int:
+    """Run a pipeline here and now, in this process. (`headrace trigger` asks the engine instead.)
+
+    It leaves a record like every run. The exit code is 1 where it does not succeed. With --json its facts come as
+    JSON lines, the last of them {"run": …, "state": …}.
+
+    Parameters
+    ----------
+    pipeline
+        A pipeline of the project, or FILE.py:PIPELINE (FILE.py alone where there is only one in it).
+    words
+        Its parameters: rounds=50. Or as options: --rounds 50.
+    window
+        The time that the run is about: START END or START LENGTH, in UTC, for example 2013-01-01 60d.
+    flags
+        Parameters of the pipeline as options.
+    """
+    from headrace.app import run_loaded
+
+    texts = params.given(words, flags)
+    settings = settings_of(common)
+    if settings.env is not None:
+        os.environ["HEADRACE_ENV"] = settings.env  # what the tasks read by themselves must be the same
+    loaded, name = _found(settings, pipeline)
+    definition = loaded.project.pipelines[name]
+    arguments: dict[str, Any] = params.typed(definition, texts)
+    arguments |= window_argument(definition, params.window(window))
+    view = _JsonLines() if common.json else Bars(definition.graph) if _has_terminal() else PlainLines(definition.graph)
+    with view:
+        ended = run_loaded(settings, loaded, name, arguments, on_facts=view.take)
+    if common.json:
+        show_json({"run": ended.id, "pipeline": name, "state": ended.state})
+    else:
+        show_line(f"run {ended.id} of {name} {ended.state}", ended.state)
+    if ended.state != "succeeded":
+        raise RunFailedError(
+            f"run {ended.id} of {name} {ended.state}",
+            cure=f"headrace why {ended.id}   headrace logs {ended.id}",
+            code="HR6001",
+        )
+    return 0
+
+
+def window_argument(definition: PipelineDef, window: tuple[int, int] | None) -> dict[str, Window]:
+    """The argument that takes the window. Raises RefusedError where the pipeline needs one and none is given."""
+    name = next((param.name for param in definition.params if param.kind == "window"), None)
+    if name is None:
+        if window is not None:
+            raise SettingsError(
+                f"{definition.name} takes no window", where="--window", cure="leave it out", code="HR1351"
+            )
+        return {}
+    if window is None:
+        from headrace.cli.here import now_us
+
+        window = run_window(definition, now_us())
+    return {} if window is None else {name: Window.of(*window)}
+
+
+def _found(settings: Settings, text: str) -> tuple[Loaded, str]:
+    """The loaded code and the pipeline's name in it."""
+    file, colon, name = text.partition(":")
+    if not file.endswith(".py"):
+        loaded = sound(settings)
+        return loaded, known("pipeline", text, loaded.project.pipelines)
+    from headrace.graph.project import load_file
+
+    loaded = load_file(Path(file))
+    names = list(loaded.project.pipelines)
+    if not colon:
+        if len(names) != 1:
+            raise SettingsError(
+                f"{file} has {len(names)} pipelines: {', '.join(names) or 'none'}",
+                cure=f"headrace run {file}:{names[0] if names else 'NAME'}",
+                code="HR1351",
+            )
+        return loaded, names[0]
+    return loaded, known("pipeline", name, names)
+
+
+def _has_terminal() -> bool:
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+class _JsonLines(PlainLines):
+    """The facts themselves: {"kind": …, "fact": [...]}."""
+
+    def __init__(self) -> None:
+        """Nothing is counted."""
+
+    def take(self, facts: Sequence[Fact]) -> None:
+        for fact in facts:
+            show_json({"kind": fact.kind, "fact": fact})

@@ -1,0 +1,154 @@
+"""`headrace runs`: what ran and runs, stopping a run, and running a failed one again."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from headrace.cli.client import ask_and_wait
+from headrace.cli.here import now_us, open_here
+from headrace.cli.names import run_named
+from headrace.cli.output import show_fields, show_json, show_line, show_table
+from headrace.cli.parser import PLAIN, Common, Wait, make_app
+from headrace.cli.tasks import graph_of, task_rows, unfinished_items
+from headrace.cli.words import length, local, span
+
+app = make_app("runs", "Runs: what ran and runs, stopping a run, and running a failed one again.")
+
+State = Literal["waiting", "running", "cancelling", "succeeded", "failed", "cancelled", "lost"]
+
+
+@app.command
+def ls(
+    pipeline: str | None = None,
+    /,
+    *,
+    state: State | None = None,
+    before: str | None = None,
+    limit: int = 20,
+    common: Common = PLAIN,
+) -> None:
+    """Runs, newest first.
+
+    Parameters
+    ----------
+    pipeline
+        Only runs of this pipeline.
+    state
+        Only runs in this state.
+    before
+        The id of the last run of the page before.
+    limit
+        How many, at most 1000.
+    """
+    from headrace.store.sql.reads import runs
+
+    with open_here(common) as here:
+        states = None if state is None else (state,)
+        rows = runs.runs(here.db, pipeline=pipeline, states=states, before=before, limit=limit)
+    if common.json:
+        return show_json(rows)
+    now = now_us()
+    return show_table(
+        ("RUN", "PIPELINE", "STATE", "CAUSE", "CREATED", "#TOOK"),
+        [
+            (r.run, r.pipeline, r.state, r.cause, local(r.created_us), length((r.ended_us or now) - r.created_us))
+            for r in rows
+        ],
+        empty="no runs: headrace trigger PIPELINE, or headrace run PIPELINE",
+    )
+
+
+@app.command
+def show(run: str, /, *, common: Common = PLAIN) -> None:
+    """One run: its tasks, what it read, how it ended.
+
+    Parameters
+    ----------
+    run
+        A run's id, a pipeline's name for its newest run, or the word last.
+    """
+    from headrace.store.sql.reads import runs
+
+    with open_here(common) as here:
+        row = run_named(here, run)
+        cells = runs.cells(here.db, row.run)
+        pins = runs.pins(here.db, row.run)
+        tasks = task_rows(graph_of(here, row), cells)
+        items = unfinished_items(here, row.run, cells)
+    if common.json:
+        return show_json({"run": row, "tasks": tasks, "unfinished": items, "pins": pins})
+    show_fields(
+        [
+            ("run", row.run),
+            ("pipeline", row.pipeline),
+            ("state", row.state),
+            ("why", row.end_why or row.cancelled_why),
+            ("cancelled by", row.cancelled_by),
+            ("cause", f"{row.cause}: {row.why}" if row.why else row.cause),
+            ("window", span(row.window)),
+            ("params", " ".join(f"{name}={value}" for name, value in row.params.items())),
+            ("code", row.code),
+            ("generation", row.generation if row.generation > 1 else None),
+            ("created", local(row.created_us)),
+            ("took", length((row.ended_us or now_us()) - row.created_us)),
+            ("incomplete", ", ".join(row.missing)),
+        ]
+    )
+    print()
+    counts = ("running", "succeeded", "failed", "skipped")
+    show_table(
+        ("TASK", "STATE", *(f"#{name.upper()}" for name in counts), "WHY"),
+        [(x["task"], x["state"], *(x[name] or "" for name in counts), x["why"]) for x in tasks],
+        empty="no task has begun",
+    )
+    for item in items:
+        if item.error:
+            show_line(f"\n{item.node}: attempt {item.attempt}: {item.error}", "failed")
+            show_line(item.detail or "")
+    if row.state in ("failed", "lost", "waiting"):
+        show_line(f"\nnext: headrace why {row.run}")
+    return None
+
+
+@app.command
+def cancel(run: str, /, *, no_wait: bool = False, timeout: Wait = 10.0, common: Common = PLAIN) -> None:
+    """Stop a run: no new attempt starts, running ones are told to stop.
+
+    Parameters
+    ----------
+    run
+        A run's id, a pipeline's name for its newest run, or the word last.
+    no_wait
+        Return as soon as the request is stored.
+    """
+    with open_here(common, writes=True) as here:
+        row = run_named(here, run)
+        asked, answer = ask_and_wait(here, "cancel", {"run": row.run}, no_wait=no_wait, timeout_s=timeout)
+    if common.json:
+        return show_json({"request": asked.id, "run": row.run, "answer": answer})
+    return show_line(f"run {row.run} {'is asked to stop' if answer is None else 'is being cancelled'}")
+
+
+@app.command
+def retry(
+    run: str, /, *, current_code: bool = False, no_wait: bool = False, timeout: Wait = 10.0, common: Common = PLAIN
+) -> None:
+    """Run what failed or was skipped again; what succeeded stays.
+
+    Parameters
+    ----------
+    run
+        A run's id, a pipeline's name for its newest run, or the word last.
+    current_code
+        With the code as it is deployed now, instead of the code that the run began with.
+    no_wait
+        Return as soon as the request is stored.
+    """
+    with open_here(common, writes=True) as here:
+        row = run_named(here, run)
+        body = {"run": row.run, "code": "current" if current_code else None}
+        asked, answer = ask_and_wait(here, "retry", body, no_wait=no_wait, timeout_s=timeout)
+    if common.json:
+        return show_json({"request": asked.id, "run": row.run, "answer": answer})
+    show_line(f"run {row.run} {'is asked to go again' if answer is None else 'goes again'}")
+    return show_line(f"next: headrace runs show {row.run}")

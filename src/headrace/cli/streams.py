@@ -1,0 +1,124 @@
+"""`headrace streams`: how far each shard is, and what it waits for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from headrace.cli.here import Here, open_here
+from headrace.cli.names import known
+from headrace.cli.output import show_fields, show_json, show_table
+from headrace.cli.parser import PLAIN, Common, make_app
+from headrace.cli.words import local
+from headrace.graph.definitions import StreamDef
+
+if TYPE_CHECKING:
+    from headrace.store.sql.reads.streams import ShardRow
+
+app = make_app("streams", "Streams: how far each shard is, and what it waits for.")
+
+
+@app.command
+def ls(*, common: Common = PLAIN) -> None:
+    """All streams, summed up over their shards."""
+    from headrace.store.sql.reads import streams
+
+    with open_here(common) as here:
+        documents: list[dict[str, Any]] = []
+        for name, definition in here.project.streams.items():
+            shards = streams.shards(here.db, name)
+            lags = [lag_of(here, definition, shard) for shard in shards]
+            documents.append(
+                {
+                    "stream": name,
+                    "source": definition.source.topic,
+                    "to": definition.to,
+                    "state": _state(shards),
+                    "lag_rows": None if not shards or None in lags else sum(lag or 0 for lag in lags),
+                    **{what: sum(getattr(s, what) for s in shards) for what in ("rows_in", "rows_out", "dead")},
+                }
+            )
+    if common.json:
+        return show_json(documents)
+    return show_table(
+        ("STREAM", "FLOW", "STATE", "#LAG", "#IN", "#OUT", "#DEAD"),
+        [
+            (
+                x["stream"],
+                f"{x['source']} > {x['to']}",
+                x["state"],
+                *("" if x[what] is None else f"{x[what]:,}" for what in ("lag_rows", "rows_in", "rows_out", "dead")),
+            )
+            for x in documents
+        ],
+        empty="no streams: decorate a function with @hr.stream(topic, to=…)",
+    )
+
+
+@app.command
+def show(name: str, /, *, common: Common = PLAIN) -> None:
+    """One stream: its shards and what it binds.
+
+    Parameters
+    ----------
+    name
+        The stream.
+    """
+    from headrace.store.sql.reads import streams
+
+    with open_here(common) as here:
+        definition = here.project.streams[known("stream", name, here.project.streams)]
+        shards = streams.shards(here.db, name)
+        lags = [lag_of(here, definition, shard) for shard in shards]
+    if common.json:
+        return show_json(
+            {
+                "definition": definition,
+                "shards": [{"shard": shard, "lag_rows": lag} for shard, lag in zip(shards, lags, strict=True)],
+            }
+        )
+    show_fields(
+        [
+            ("stream", name),
+            ("flow", f"{definition.source.topic} > {definition.to}"),
+            ("joins", ", ".join(join.topic for join in definition.source.joins)),
+            ("binds", ", ".join(f"{param}={ref.name}.{ref.how}" for param, ref in definition.bind.items())),
+            ("rows", definition.rows),
+        ]
+    )
+    print()
+    return show_table(
+        ("#SHARD", "STATE", "#LAG", "#IN", "#OUT", "#DEAD", "MODEL", "AT"),
+        [
+            (
+                s.shard,
+                _state([s]),
+                "" if lag is None else f"{lag:,}",
+                f"{s.rows_in:,}",
+                f"{s.rows_out:,}",
+                f"{s.dead:,}",
+                f"{s.model} {s.model_version}" if s.model else "",
+                local(s.at_us),
+            )
+            for s, lag in zip(shards, lags, strict=True)
+        ],
+        empty=f"it has never run: headrace why {name}",
+    )
+
+
+def lag_of(here: Here, definition: StreamDef, shard: ShardRow) -> int | None:
+    """Rows of the shard's partition that it has not processed; None before it has started."""
+    from headrace.store.sql.reads import topics
+
+    if shard.next_offset is None:
+        return None
+    return max(topics.heads(here.db, definition.source.topic).get(shard.shard, 0) - shard.next_offset, 0)
+
+
+def _state(shards: list[ShardRow]) -> str:
+    if not shards:
+        return "never ran"
+    if any(shard.is_stopped for shard in shards):
+        return "stopped"
+    if any(shard.why for shard in shards):
+        return "held"
+    return "running" if all(shard.next_offset is not None for shard in shards) else "waiting"

@@ -1,0 +1,77 @@
+"""`headrace tables`: managed tables, their versions and who made them."""
+
+from __future__ import annotations
+
+from headrace.cli.here import open_here
+from headrace.cli.names import known
+from headrace.cli.output import show_fields, show_json, show_table
+from headrace.cli.parser import PLAIN, Common, make_app
+from headrace.cli.words import local, size
+
+app = make_app("tables", "Tables: their versions, and who made them.")
+
+
+@app.command
+def ls(*, common: Common = PLAIN) -> None:
+    """All tables with their last version."""
+    from headrace.store.sql.reads import tables
+
+    with open_here(common) as here:
+        rows = {row.table: row for row in tables.tables(here.db)}
+        declared = here.project.tables
+    if common.json:
+        return show_json(
+            [{"table": name, "last": rows.get(name)} for name in sorted({*declared, *rows})],
+        )
+    return show_table(
+        ("TABLE", "WRITTEN", "#VERSION", "#ROWS", "RUN", "AT"),
+        [
+            (
+                name,
+                declared[name].mode if name in declared else "not declared",
+                *((r.version, f"{r.rows:,}", r.run, local(r.at_us)) if (r := rows.get(name)) else ("", "", "-", "")),
+            )
+            for name in sorted({*declared, *rows})
+        ],
+        empty='no tables: hr.Table("orders")',
+    )
+
+
+@app.command
+def show(name: str, /, *, limit: int = 20, common: Common = PLAIN) -> None:
+    """One table: its columns and versions.
+
+    Parameters
+    ----------
+    name
+        The table.
+    limit
+        How many versions, newest first.
+    """
+    from headrace.store.sql.reads import tables
+
+    with open_here(common) as here:
+        declared = here.project.tables
+        known("table", name, {*declared, *(row.table for row in tables.tables(here.db))})
+        versions = tables.versions(here.db, name, limit=limit)
+    definition = declared.get(name)
+    if common.json:
+        return show_json({"definition": definition, "versions": versions})
+    columns = (versions[0].columns if versions else None) or (definition.schema if definition else None) or {}
+    show_fields(
+        [
+            ("table", name),
+            ("written", definition.mode if definition else "not declared in the code"),
+            ("key", definition.key if definition else None),
+            ("columns", " ".join(f"{column}:{word}" for column, word in columns.items())),
+        ]
+    )
+    print()
+    return show_table(
+        ("#VERSION", "#ROWS", "#SIZE", "RUN", "TASK", "AT"),
+        [
+            (v.version, f"{v.rows:,}", size(sum(part.size_bytes for part in v.parts)), v.run, v.node, local(v.at_us))
+            for v in versions
+        ],
+        empty="nothing was published yet",
+    )

@@ -1,0 +1,59 @@
+"""The tasks of a run as lines: one per task, maps summed up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from headrace.cli.here import Here
+from headrace.graph.nodes import Graph
+
+if TYPE_CHECKING:
+    from headrace.store.sql.reads.runs import CellRow, ItemRow, RunRow
+
+COUNTS = ("running", "succeeded", "failed", "skipped", "cancelled")
+UNFINISHED = ("pending", "returned", "running", "waiting_retry", "failed", "lost")
+
+
+def graph_of(here: Here, run: RunRow) -> Graph:
+    """The graph that the run goes through; an empty one where its code was never deployed (a run in a script)."""
+    from headrace.graph import definitions
+    from headrace.runs.machine import definition_of
+    from headrace.store.sql.reads.project import code
+
+    row = code(here.db, run.code)
+    found = None if row is None else definition_of(definitions.decode(row.project), run.pipeline)
+    return Graph(()) if found is None else found.graph
+
+
+def task_rows(graph: Graph, cells: Sequence[CellRow]) -> list[dict[str, Any]]:
+    """Per task its state, its counts over all paths and why it was skipped, in the order of the graph."""
+    names = list(dict.fromkeys([*(node.name for node in graph.nodes), *(cell.node for cell in cells)]))
+    rows: list[dict[str, Any]] = []
+    for name in names:
+        own = [cell for cell in cells if cell.node == name]
+        counts = {what: sum(getattr(cell, what) for cell in own) for what in COUNTS}
+        why = next((cell.why for cell in own if cell.why), None)
+        is_skipped = bool(own) and all(cell.is_skipped for cell in own)
+        rows.append({"task": name, "state": _state(counts, is_skipped), **counts, "why": why})
+    return rows
+
+
+def unfinished_items(here: Here, run: str, cells: Sequence[CellRow], *, limit: int = 20) -> list[ItemRow]:
+    """Items that have not succeeded, of tasks that have any: at most `limit` per task."""
+    from headrace.store.sql.reads import runs
+
+    names = dict.fromkeys(cell.node for cell in cells)
+    return [item for name in names for item in runs.items(here.db, run, name, states=UNFINISHED, limit=limit)]
+
+
+def _state(counts: dict[str, int], is_skipped: bool) -> str:
+    if counts["running"]:
+        return "running"
+    if counts["failed"]:
+        return "failed"
+    if counts["cancelled"]:
+        return "cancelled"
+    if counts["succeeded"]:
+        return "succeeded"
+    return "skipped" if is_skipped or counts["skipped"] else "waiting"

@@ -1,0 +1,201 @@
+"""`headrace topics`: what lies in them, adding rows, and looking at the newest."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from cyclopts import Parameter
+
+from headrace.cli.here import Here, now_us, open_here
+from headrace.cli.names import known
+from headrace.cli.output import notice, show_json, show_line, show_table
+from headrace.cli.parser import PLAIN, Common, make_app
+from headrace.cli.words import count, local, size
+from headrace.errors import SchemaError, SettingsError
+from headrace.graph.definitions import TopicDef
+
+if TYPE_CHECKING:
+    import polars as pl
+
+app = make_app("topics", "Topics: what lies in them, adding rows, and looking at the newest.")
+
+CLIENTS = "clients"  # the log of everyone who appends without a log of their own
+_POLL_S = 0.2
+_ROWS_AT_ONCE = 10_000
+
+
+@app.command
+def ls(*, common: Common = PLAIN) -> None:
+    """All topics with their rows."""
+    from headrace.store.sql.reads import topics
+
+    with open_here(common) as here:
+        rows = {row.topic: row for row in topics.topics(here.db)}
+        names = sorted({*here.project.topics, *rows})
+    if common.json:
+        return show_json([{"topic": name, "stored": rows.get(name)} for name in names])
+    lines: list[tuple[object, ...]] = []
+    for name in names:
+        parts = rows[name].parts if name in rows else ()
+        last_us = max((part.last_us for part in parts), default=None)
+        n_bytes = sum(part.size_bytes for part in parts)
+        lines.append((name, len(parts), f"{sum(part.next for part in parts):,}", size(n_bytes), local(last_us)))
+    return show_table(
+        ("TOPIC", "#PARTITIONS", "#ROWS", "#SIZE", "LAST APPEND"), lines, empty='no topics: hr.Topic("departures")'
+    )
+
+
+@app.command
+def append(
+    name: str,
+    /,
+    *,
+    file: Annotated[str | None, Parameter(name=["--file", "-f"])] = None,
+    json_row: str | None = None,
+    common: Common = PLAIN,
+) -> None:
+    """Add rows. When this returns they are durable, and streams and triggers will see them.
+
+    Parameters
+    ----------
+    name
+        The topic.
+    file
+        A file of JSON lines, one row each; `-` reads standard input.
+    json_row
+        One row, for example '{"flight_id": "UA-1"}'.
+    """
+    from headrace.connectors import log
+    from headrace.engine.doorbell import doorbell_path, ring
+
+    if (file is None) == (json_row is None):
+        raise SettingsError("give the rows once: --file or --json-row", cure="--file rows.jsonl, or --file -")
+    total = 0
+    with open_here(common, writes=True) as here:
+        topic = here.project.topics[known("topic", name, here.project.topics)]
+        lines = [json_row.encode()] if json_row is not None else _lines(file or "-")
+        for rows in _batches(lines, file or "--json-row"):
+            log.append(here.store, CLIENTS, topic, rows, now_us())
+            total += len(rows)
+        ring(doorbell_path(here.settings.home))
+    if common.json:
+        return show_json({"topic": name, "rows": total})
+    return show_line(f"{count(total, 'row')} appended to {name}")
+
+
+@app.command
+def tail(
+    name: str,
+    /,
+    *,
+    n: Annotated[int, Parameter(name=["-n", "--rows"])] = 10,
+    follow: Annotated[bool, Parameter(name=["--follow", "-f"])] = False,
+    common: Common = PLAIN,
+) -> None:
+    """Show the newest rows, one JSON object per line, with the place of each: PARTITION/OFFSET.
+
+    Parameters
+    ----------
+    name
+        The topic.
+    n
+        How many rows.
+    follow
+        Go on with the rows that come.
+    """
+    from headrace.store.sql.reads import topics
+
+    with open_here(common) as here:
+        known("topic", name, {*here.project.topics, *(row.topic for row in topics.topics(here.db))})
+        topic = here.project.topics.get(name) or TopicDef(name)
+        ends = topics.heads(here.db, name)
+        shown = _newest(here, topic, n)
+        _show_rows(shown, common)
+        if not shown and not follow:
+            notice(f"{name} has no rows: headrace topics append {name} --json-row '{{…}}'")
+        while follow:
+            time.sleep(_POLL_S)
+            for partition, end in topics.heads(here.db, name).items():
+                first = ends.get(partition, 0)
+                if end > first:
+                    _show_rows(_between(here, topic, partition, first, end), common)
+                    ends[partition] = end
+
+
+def _newest(here: Here, topic: TopicDef, n: int) -> list[dict[str, Any]]:
+    from headrace.connectors.log import APPENDED, OFFSET, decode
+    from headrace.store.sql.reads import topics
+
+    blobs = topics.tail(here.db, topic.name, limit=max(n, 1))
+    found: list[dict[str, Any]] = []
+    for blob, body in zip(blobs, topics.bodies(here.db, blobs), strict=True):
+        if len(found) >= n:
+            break
+        rows = decode(topic, blob, body).rows.sort(APPENDED, OFFSET)
+        found = [*_documents(rows.tail(n - len(found))), *found]
+    return found
+
+
+def _between(here: Here, topic: TopicDef, partition: int, first: int, end: int) -> list[dict[str, Any]]:
+    from headrace.connectors.log import Log
+    from headrace.store.sql.reads import topics
+
+    chunks = Log(here.db, topics).chunks(topic, partition, first, end)
+    return [row for chunk in chunks for row in _documents(chunk.rows)]
+
+
+def _documents(rows: pl.DataFrame) -> list[dict[str, Any]]:
+    from headrace.connectors.log import HIDDEN, OFFSET, PARTITION
+
+    columns = [column for column in rows.columns if column not in HIDDEN]
+    return [
+        {"partition": row[PARTITION], "offset": row[OFFSET], "row": {column: row[column] for column in columns}}
+        for row in rows.to_dicts()
+    ]
+
+
+def _show_rows(rows: list[dict[str, Any]], common: Common) -> None:
+    for row in rows:
+        if common.json:
+            show_json(row)
+        else:
+            show_line(f"{row['partition']}/{row['offset']}  {msgspec.json.encode(row['row']).decode()}")
+
+
+def _lines(file: str) -> Iterator[bytes]:
+    if file == "-":
+        yield from sys.stdin.buffer
+        return
+    path = Path(file)
+    if not path.is_file():
+        raise SettingsError(
+            f"there is no file {file}", where="--file", cure="a file of JSON lines, or - for standard input"
+        )
+    with path.open("rb") as opened:
+        yield from opened
+
+
+def _batches(lines: Iterator[bytes] | list[bytes], where: str) -> Iterator[list[dict[str, Any]]]:
+    """The rows, some thousand at a time. Raises SchemaError for a line that is no JSON object; those before it stay."""
+    batch: list[dict[str, Any]] = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            batch.append(msgspec.json.decode(line, type=dict[str, Any]))
+        except msgspec.MsgspecError as error:
+            raise SchemaError(
+                f"a row is a JSON object, got {line[:60].decode('utf-8', 'replace').strip()!r} ({error})",
+                where=f"{where}:{number}",
+                cure='one object per line: {"flight_id": "UA-1"}',
+            ) from None
+        if len(batch) == _ROWS_AT_ONCE:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -1,0 +1,268 @@
+"""Rows as a user gives them, cast to what a topic declares; the first misfit is named, and nothing is half done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, datetime
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from headrace.base.instants import to_us
+from headrace.data.schema import polars as polars_schema
+from headrace.errors import ProjectError, SchemaError
+from headrace.graph.definitions import TopicDef
+
+INSTANT = pl.Datetime("us", "UTC")
+_CURES = {
+    "str": "give text; a number becomes text with str(…)",
+    "int": "give a whole number below 2**63",
+    "float": "give a number",
+    "bool": "give True or False",
+    "datetime": 'give an aware datetime, or ISO text such as "2013-03-01T05:00Z"',
+    "date": 'give a date, or text such as "2013-03-01"',
+    "bytes": "give bytes",
+    "json": "give lists, dicts and plain values",
+}
+
+
+def fit(topic: TopicDef, rows: pl.DataFrame | list[dict[str, Any]]) -> pl.DataFrame:
+    """The rows with exactly the declared columns, in that order; times in UTC microseconds.
+
+    A topic without a schema keeps the columns that come; only its times are cast. Whole floats pass as integers, ISO
+    text as times. Raises `SchemaError` (HR1210) that names the first row and column that do not fit.
+    """
+    words = declared_words(topic, rows)
+    given = _columns(rows) if isinstance(rows, list) else {column.name: column for column in rows.iter_columns()}
+    if topic.schema is not None:
+        _refuse_strangers(topic, given)
+    height = len(rows)
+    columns = [_fitted(topic, name, word, given.get(name), height) for name, word in words.items()]
+    return pl.DataFrame(columns)
+
+
+def declared_words(topic: TopicDef, rows: pl.DataFrame | list[dict[str, Any]]) -> dict[str, str | None]:
+    """Column → type word; None where nothing is declared and the type that comes is kept."""
+    if topic.schema is not None:
+        return dict(topic.schema)
+    names = rows.columns if isinstance(rows, pl.DataFrame) else list(_columns(rows))
+    words: dict[str, str | None] = dict.fromkeys(names)
+    for name in (topic.event_time, topic.known):
+        if name is not None:
+            words[name] = "datetime"
+    return words
+
+
+def cast(column: pl.Series, word: str) -> pl.Series:
+    """The column in the type of the word; null where a value does not fit."""
+    dtype = polars_schema({column.name: word})[column.name]
+    if column.dtype == dtype:
+        return column
+    if column.dtype == pl.Null:
+        return column.cast(dtype)
+    if word == "datetime":
+        return _instants(column)
+    if word == "json":
+        return pl.Series(column.name, [None if v is None else _json(v) for v in column.to_list()], dtype=pl.String)
+    if _is_castable(column.dtype, word):
+        out = column.cast(dtype, strict=False)
+        if word == "int" and column.dtype.is_float():
+            return out.set(out.cast(column.dtype) != column, None)
+        return out
+    return pl.Series(column.name, [None], dtype=dtype).new_from_index(0, len(column))
+
+
+def _fitted(topic: TopicDef, name: str, word: str | None, given: Any, height: int) -> pl.Series:
+    column = _series(topic, name, word, given, height)
+    if word is None:
+        return _in_utc(column)
+    out = cast(column, word)
+    if out.null_count() > column.null_count():
+        row = int((out.is_null() & column.is_not_null()).arg_max() or 0)
+        raise misfit(topic, row, name, word, column[row])
+    if out.null_count() and _is_needed(topic, name):
+        raise misfit(topic, int(out.is_null().arg_max() or 0), name, word, None)
+    return out
+
+
+def _series(topic: TopicDef, name: str, word: str | None, given: Any, height: int) -> pl.Series:
+    if given is None:
+        if height and _is_needed(topic, name):
+            raise misfit(topic, 0, name, word or "a value", None)
+        return pl.Series(name, [None], dtype=pl.Null).new_from_index(0, height)
+    if isinstance(given, pl.Series):
+        return given
+    if word is None:
+        try:
+            return pl.Series(name, given, strict=True)
+        except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
+            raise SchemaError(
+                f"column {name!r} mixes types: {error}",
+                where=f"topic {topic.name}",
+                cure="give the topic a schema=, or values of one type",
+                code="HR1210",
+            ) from error
+    return _typed(topic, name, word, given)
+
+
+def _typed(topic: TopicDef, name: str, word: str, values: list[Any]) -> pl.Series:
+    """Python values as a column. Polars would read True as 1 and cut 1.5 to 1, so the types are looked at here."""
+    dtype = polars_schema({name: word})[name]
+    plain = _PLAIN.get(word)
+    if plain is not None and {type(value) for value in values} <= plain:
+        try:
+            return pl.Series(name, values, dtype=dtype, strict=word != "float")
+        except (OverflowError, TypeError, pl.exceptions.PolarsError):
+            pass  # an integer beyond 64 bits: the loop below finds which
+    read = _READERS[word]
+    out: list[Any] = []
+    for row, value in enumerate(values):
+        try:
+            out.append(None if value is None else read(value))
+        except (TypeError, ValueError, OverflowError, ProjectError):
+            raise misfit(topic, row, name, word, value) from None
+    return pl.Series(name, out, dtype=dtype)
+
+
+def misfit(topic: TopicDef, row: int, column: str, word: str, got: object) -> SchemaError:
+    """The error for one value that does not fit."""
+    needed = " (never null)" if got is None else ""
+    return SchemaError(
+        f"row {row}, column {column!r}: expected {word}{needed}, got {_shown(got)}",
+        where=f"topic {topic.name}",
+        cure=f"{_CURES.get(word, 'give a value')}; nothing was appended"
+        if got is not None
+        else f"give the column in every row, or declare it `{word} | None`; nothing was appended",
+        code="HR1210",
+    )
+
+
+def _refuse_strangers(topic: TopicDef, given: dict[str, Any]) -> None:
+    declared = topic.schema or {}
+    strangers = [name for name in given if name not in declared]
+    if strangers:
+        raise SchemaError(
+            f"column {strangers[0]!r} is not declared; the topic has {', '.join(declared)}",
+            where=f"topic {topic.name}",
+            cure="leave it out, or add it to the topic's schema; nothing was appended",
+            code="HR1210",
+        )
+
+
+def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    names: dict[str, None] = {}
+    for row in rows:
+        names.update(dict.fromkeys(row))
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
+def _is_needed(topic: TopicDef, name: str) -> bool:
+    return name in topic.required or name in (topic.key, topic.event_time, topic.known)
+
+
+def _is_castable(dtype: pl.DataType, word: str) -> bool:
+    match word:
+        case "int":
+            return dtype.is_numeric()
+        case "float":
+            return dtype.is_numeric()
+        case "str":
+            return isinstance(dtype, pl.Categorical | pl.Enum)
+        case "date":
+            return dtype == pl.String
+        case "bytes":
+            return dtype == pl.String
+        case _:
+            return False
+
+
+def _instants(column: pl.Series) -> pl.Series:
+    if isinstance(column.dtype, pl.Datetime) and column.dtype.time_zone is not None:
+        return _in_utc(column)
+    if column.dtype == pl.Date:
+        return column.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    if column.dtype != pl.String:
+        return pl.Series(column.name, [None], dtype=INSTANT).new_from_index(0, len(column))
+    out = column.str.to_datetime("%+", time_unit="us", strict=False)
+    if isinstance(out.dtype, pl.Datetime) and out.dtype.time_zone is None:
+        out = out.dt.replace_time_zone("UTC")
+    if out.null_count() == column.null_count():
+        return out
+    # Dates, and text without seconds or offset: read one by one, as everywhere else in Headrace.
+    texts: list[str | None] = column.to_list()
+    return pl.Series(column.name, [None if text is None else _us_or_none(text) for text in texts], dtype=INSTANT)
+
+
+def _us_or_none(text: str) -> int | None:
+    try:
+        return to_us(text)
+    except ProjectError:
+        return None
+
+
+def _in_utc(column: pl.Series) -> pl.Series:
+    if isinstance(column.dtype, pl.Datetime) and column.dtype.time_zone is not None:
+        return column.dt.convert_time_zone("UTC").cast(INSTANT)
+    return column
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _int(value: object) -> int:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if type(value) is not int or not -(2**63) <= value < 2**63:
+        raise TypeError
+    return value
+
+
+def _exactly(*kinds: type[Any]) -> Callable[[Any], Any]:
+    def read(value: object) -> object:
+        if type(value) not in kinds:
+            raise TypeError
+        return value
+
+    return read
+
+
+def _date(value: object) -> date:
+    if type(value) is date:
+        return value
+    if not isinstance(value, str):
+        raise TypeError
+    return date.fromisoformat(value)
+
+
+def _us(value: object) -> int:
+    if not isinstance(value, datetime | date | str):
+        raise TypeError
+    return to_us(value)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    kind = type(value).__name__
+    return f"{text if len(text) <= 80 else text[:79] + '…'}" + ("" if value is None else f" ({kind})")
+
+
+_NONE = type(None)
+_PLAIN: dict[str, set[type[Any]]] = {
+    "str": {str, _NONE},
+    "int": {int, _NONE},
+    "float": {float, int, _NONE},
+    "bool": {bool, _NONE},
+    "bytes": {bytes, _NONE},
+}
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "str": _exactly(str),
+    "int": _int,
+    "float": lambda value: float(_exactly(float, int)(value)),
+    "bool": _exactly(bool),
+    "datetime": _us,
+    "date": _date,
+    "bytes": lambda value: value.encode() if isinstance(value, str) else _exactly(bytes)(value),
+    "json": _json,
+}

@@ -1,0 +1,205 @@
+"""What the bound parameters of streams are in the next batch: models loaded beside the loop, tables at their newest version."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import Any
+
+import polars as pl
+
+from headrace.connectors import tables
+from headrace.connectors.holdings import Holdings, VersionRow
+from headrace.errors import HeadraceError
+from headrace.graph.nodes import DatasetRef
+from headrace.streams.facts import Bound
+
+PREDICTION = "prediction"
+_GOLDEN_TOLERANCE = 1e-9
+
+Loader = Callable[[str, int], Any]
+"""(model, version) → the model, checked. Raises whatever is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A version as a thread has loaded it, or the problem with it."""
+
+    model: str
+    version: int
+    value: Any = None
+    problem: str = ""
+
+
+@dataclass(slots=True)
+class _Held:
+    """One reference to a model: the version in use, the one that is being loaded, and why it could not be."""
+
+    version: int = 0
+    value: Any = None
+    asked: int = 0
+    problem: str = ""
+
+
+@dataclass(slots=True)
+class BoundValues:
+    """The values that the streams of one process bind. `look` asks the store, `adopt` takes what threads have loaded.
+
+    A version that does not load leaves the old one in use. `fallback` gives the version that served last, which is
+    loaded where the newest does not after a restart.
+    """
+
+    holdings: Holdings
+    load: Loader
+    wake: Callable[[], None] = lambda: None
+    _models: dict[DatasetRef, _Held] = field(default_factory=dict[DatasetRef, _Held])
+    _tables: dict[tuple[str, int], pl.DataFrame] = field(default_factory=dict[tuple[str, int], pl.DataFrame])
+    _newest: dict[DatasetRef, int] = field(default_factory=dict[DatasetRef, int])
+    _loaded: SimpleQueue[Loaded] = field(default_factory=SimpleQueue[Loaded])
+
+    def want(self, reference: DatasetRef) -> None:
+        """A stream binds this reference."""
+        if reference.kind == "model":
+            self._models.setdefault(reference, _Held())
+        else:
+            self._newest.setdefault(reference, 0)
+
+    def look(self) -> None:
+        """Which versions are in force now; a model that is new is loaded in a thread of its own."""
+        for reference, held in self._models.items():
+            number = self._version(reference)
+            if number and number not in (held.version, held.asked):
+                held.asked = number
+                self._load_aside(reference.name, number)
+        for reference in self._newest:
+            row = self._table_row(reference)
+            self._newest[reference] = 0 if row is None else row.version
+
+    def fall_back(self, reference: DatasetRef, version: int) -> None:
+        """The newest version does not load and none is in use: take the one that served last."""
+        held = self._models[reference]
+        if held.problem and not held.version and version not in (0, held.asked):
+            self._load_aside(reference.name, version)
+
+    def adopt(self) -> bool:
+        """Take over what has been loaded since; true where something has."""
+        is_news = False
+        while not self._loaded.empty():
+            found = self._loaded.get()
+            is_news = True
+            for reference, held in self._models.items():
+                if reference.name != found.model:
+                    continue
+                if found.problem:
+                    if found.version == held.asked:
+                        held.problem = f"version {found.version} does not load: {found.problem}"
+                elif found.version == held.asked or not held.version:
+                    held.version, held.value = found.version, found.value
+                    if found.version == held.asked:
+                        held.problem = ""
+        return is_news
+
+    def model(self, reference: DatasetRef) -> tuple[int, str]:
+        """(version in use, problem with a newer one); version 0 where there is none."""
+        held = self._models[reference]
+        return held.version, held.problem
+
+    def missing(self, references: dict[str, DatasetRef]) -> str:
+        """What a stream that binds these waits for, in words; "" where all is there."""
+        for reference in references.values():
+            if reference.kind == "model":
+                version, problem = self.model(reference)
+                if not version:
+                    return problem or f"waits for {_named(reference)} of model {reference.name}"
+            elif not self._newest[reference]:
+                return f"waits for the first version of table {reference.name}"
+        return ""
+
+    def values(self, references: dict[str, DatasetRef]) -> tuple[dict[str, Any], tuple[Bound, ...]]:
+        """The values of the parameters, and which versions they are."""
+        values: dict[str, Any] = {}
+        pinned: list[Bound] = []
+        for parameter, reference in references.items():
+            if reference.kind == "model":
+                held = self._models[reference]
+                values[parameter], number = held.value, held.version
+            else:
+                number = self._newest[reference]
+                values[parameter] = self._table(reference, number)
+            pinned.append(Bound(parameter, reference.kind, reference.name, number))
+        return values, tuple(pinned)
+
+    def since_us(self, reference: DatasetRef) -> int:
+        """When what is bound first existed: the moment from which a stream with `start="now"` reads."""
+        if reference.kind == "model":
+            return self.holdings.alias_since_us(reference.name, str(reference.arg)) if reference.how == "alias" else 0
+        row = self.holdings.table_version(reference.name, 1)
+        return 0 if row is None else row.at_us
+
+    def _version(self, reference: DatasetRef) -> int:
+        if reference.how == "version":
+            return int(reference.arg or 0)
+        return self.holdings.alias(reference.name, str(reference.arg))
+
+    def _table_row(self, reference: DatasetRef) -> tables.TableVersionRow | None:
+        match reference.how, reference.arg:
+            case "version", int() as number:
+                return self.holdings.table_version(reference.name, number)
+            case "at", int() as at_us:
+                return self.holdings.table_version(reference.name, at_us=at_us)
+            case _:
+                return self.holdings.table_version(reference.name)
+
+    def _table(self, reference: DatasetRef, number: int) -> pl.DataFrame:
+        key = (reference.name, number)
+        if key not in self._tables:
+            row = self.holdings.table_version(reference.name, number)
+            definition = self.holdings.project.tables[reference.name]
+            rows = tables.read_parts(self.holdings, definition, () if row is None else row.parts)
+            self._tables = {known: frame for known, frame in self._tables.items() if known[0] != reference.name}
+            self._tables[key] = rows
+        return self._tables[key]
+
+    def _load_aside(self, model: str, version: int) -> None:
+        def run() -> None:
+            try:
+                found = Loaded(model, version, self.load(model, version))
+            except Exception as error:  # whatever a library or a golden check raises is what is wrong with the version
+                found = Loaded(model, version, problem=f"{type(error).__name__}: {error}")
+            self._loaded.put(found)
+            self.wake()
+
+        threading.Thread(target=run, name=f"load {model} {version}", daemon=True).start()
+
+
+def load_version(holdings: Holdings, model: str, version: int) -> Any:
+    """A version's model, its golden rows scored as they were when it was registered. Raises what is wrong with it."""
+    row = holdings.model_version(model, version)
+    value = holdings.load_model(row)
+    check_golden(holdings, row, value)
+    return value
+
+
+def check_golden(holdings: Holdings, row: VersionRow, value: Any) -> None:
+    """Raise HeadraceError where the model gives other predictions for its golden rows than it gave at first."""
+    if row.golden is None:
+        return
+    rows = pl.read_ipc(holdings.files.locate(row.golden), memory_map=False)
+    module, _, name = row.predict.partition(":")
+    predict = getattr(importlib.import_module(module), name)
+    now = pl.Series(PREDICTION, predict(value, rows.drop(PREDICTION))).cast(pl.Float64)
+    gap = (now - rows[PREDICTION].cast(pl.Float64)).abs().max()
+    if not isinstance(gap, float) or gap > _GOLDEN_TOLERANCE:
+        raise HeadraceError(
+            f"its golden rows are predicted otherwise than when it was registered, by up to {gap}",
+            where=f"model {row.model} version {row.version}",
+            cure="the code or a library under it has changed: train again, or go back to the code that registered it",
+            code="HR6110",
+        )
+
+
+def _named(reference: DatasetRef) -> str:
+    return f"version {reference.arg}" if reference.how == "version" else f"the first {reference.arg}"

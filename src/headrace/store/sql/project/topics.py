@@ -1,0 +1,74 @@
+"""Rows of topics: what lies at which offsets, the head of each partition, and how far event time is complete."""
+
+from __future__ import annotations
+
+from headrace.data.facts import PlaybackAdvanced, TopicAppended, TopicCompleted
+from headrace.store.sql.project.work import Group, Work, disagreement
+
+
+def topic_appended(work: Work, group: Group[TopicAppended]) -> None:
+    for i, f in enumerate(group.facts):
+        if f.rows < 1 or not _is_moved(work, f):
+            raise disagreement(group, f"{f.rows} rows at offset {f.first} are not the next of {f.topic}/{f.partition}")
+        body = group.bodies.get(group.seq + i)
+        body_id = None
+        if body is not None:
+            body_id = work.connection.execute("INSERT INTO topic_bodies (body) VALUES (?)", (body,)).lastrowid
+        work.change(
+            "INSERT INTO topic_blobs (topic, partition, first, rows, encoding, size_bytes, min_time_us, max_time_us,"
+            " min_known_us, max_known_us, at_us, log, seq, body_id) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            [
+                (
+                    f.topic, f.partition, f.first, f.rows, f.encoding, f.size_bytes, f.min_time_us, f.max_time_us,
+                    f.min_known_us, f.max_known_us, f.at_us, group.log, group.seq + i, body_id,
+                )
+            ],
+            group,
+        )  # fmt: skip
+
+
+def _is_moved(work: Work, f: TopicAppended) -> bool:
+    """Move the partition's head from `first` over the rows."""
+    if f.first == 0:
+        work.connection.execute("INSERT OR IGNORE INTO topics (name) VALUES (?)", (f.topic,))
+        return work.is_changed(
+            "INSERT OR IGNORE INTO topic_parts (topic, partition, next, size_bytes, max_time_us, max_known_us, last_us)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (f.topic, f.partition, f.rows, f.size_bytes, f.max_time_us, f.max_known_us, f.at_us),
+        )
+    return work.is_changed(
+        "UPDATE topic_parts SET next = next + ?, size_bytes = size_bytes + ?, last_us = ?,"
+        " max_time_us = max(coalesce(max_time_us, ?), coalesce(?, max_time_us)),"
+        " max_known_us = max(coalesce(max_known_us, ?), coalesce(?, max_known_us))"
+        " WHERE topic = ? AND partition = ? AND next = ?",
+        (
+            f.rows, f.size_bytes, f.at_us, f.max_time_us, f.max_time_us, f.max_known_us, f.max_known_us,
+            f.topic, f.partition, f.first,
+        ),
+    )  # fmt: skip
+
+
+def topic_completed(work: Work, group: Group[TopicCompleted]) -> None:
+    work.change(
+        "INSERT INTO topics (name, complete_through_us) VALUES (?, ?) ON CONFLICT (name)"
+        " DO UPDATE SET complete_through_us = excluded.complete_through_us"
+        " WHERE coalesce(topics.complete_through_us, excluded.complete_through_us) <= excluded.complete_through_us",
+        [(f.topic, f.through_us) for f in group.facts],
+        group,
+    )
+
+
+def playback_advanced(work: Work, group: Group[PlaybackAdvanced]) -> None:
+    work.change(
+        "INSERT INTO playback (id, step, through_us) VALUES (1, ?, ?) ON CONFLICT (id)"
+        " DO UPDATE SET step = excluded.step, through_us = excluded.through_us WHERE playback.step < excluded.step",
+        [(f.step, f.through_us) for f in group.facts],
+        group,
+    )
+
+
+CHANGES = {
+    TopicAppended: topic_appended,
+    TopicCompleted: topic_completed,
+    PlaybackAdvanced: playback_advanced,
+}

@@ -1,0 +1,56 @@
+"""The deployed project and the small state of pipelines: code versions, pauses, schedules, cursors."""
+
+from __future__ import annotations
+
+import msgspec
+
+from headrace.store.sql.connection import Database
+
+
+class CodeRow(msgspec.Struct, frozen=True):
+    """A code version; `project` is the canonical JSON of its definitions."""
+
+    code: str
+    project: bytes
+    at_us: int
+
+
+class PausedRow(msgspec.Struct, frozen=True):
+    pipeline: str
+    is_paused: bool
+    by: str
+    at_us: int
+
+
+def current_code(db: Database) -> CodeRow | None:
+    """The code version that new runs get; None before the first deploy."""
+    rows = db.read("SELECT code, project, at_us FROM current_code JOIN codes USING (code)")
+    return CodeRow(rows[0][0], rows[0][1].encode(), rows[0][2]) if rows else None
+
+
+def code(db: Database, name: str) -> CodeRow | None:
+    rows = db.read("SELECT code, project, at_us FROM codes WHERE code = ?", (name,))
+    return CodeRow(rows[0][0], rows[0][1].encode(), rows[0][2]) if rows else None
+
+
+def paused(db: Database) -> list[PausedRow]:
+    """Every pipeline that was ever paused, with who did it last."""
+    rows = db.read("SELECT pipeline, is_paused, by, at_us FROM paused ORDER BY pipeline")
+    return [PausedRow(name, bool(is_paused), by, at_us) for name, is_paused, by, at_us in rows]
+
+
+def schedules(db: Database) -> dict[tuple[str, str], int]:
+    """(pipeline, slug) → the last slot that is used up, UTC microseconds."""
+    rows = db.read("SELECT pipeline, slug, last_us FROM schedules")
+    return {(pipeline, slug): last_us for pipeline, slug, last_us in rows}
+
+
+def cursors(db: Database, owner: str) -> dict[str, int]:
+    """Log → seq up to which `owner` has acted on it."""
+    return dict(db.read("SELECT log, seq FROM cursors WHERE owner = ?", (owner,)))
+
+
+def playback(db: Database) -> tuple[int, int] | None:
+    """(step, through_us) of the player of a recorded history."""
+    rows = db.read("SELECT step, through_us FROM playback")
+    return rows[0] if rows else None

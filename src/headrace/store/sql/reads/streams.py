@@ -1,0 +1,165 @@
+"""Shards of streams, their batches and dead letters, and event triggers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from headrace.store.sql.connection import Database
+from headrace.store.sql.reads.rows import build, page, plain
+from headrace.streams.facts import Bound
+
+
+class ShardRow(msgspec.Struct, frozen=True):
+    """One shard. `next_offset` is None until it starts, `why` says what it waits for, totals are of all batches."""
+
+    stream: str
+    shard: int
+    next_batch: int
+    next_offset: int | None
+    watermark_us: int | None
+    model: str | None
+    model_version: int | None
+    model_problem: str | None
+    why: str | None
+    is_stopped: bool
+    until_us: int | None
+    deaths: int
+    rows_in: int
+    rows_out: int
+    filtered: int
+    dead: int
+    code: str | None
+    at_us: int
+
+
+class BatchRow(msgspec.Struct, frozen=True):
+    """One committed batch: source offsets [first, end) and what became of them."""
+
+    stream: str
+    shard: int
+    n: int
+    first: int
+    end: int
+    rows_in: int
+    rows_out: int
+    filtered: int
+    dead: int
+    code: str
+    watermark_us: int | None
+    bound: tuple[Bound, ...]
+    sides: dict[str, int]
+    at_us: int
+    log: str
+    seq: int
+
+
+class DeadLetterRow(msgspec.Struct, frozen=True):
+    id: int
+    stream: str
+    shard: int
+    n: int
+    topic: str
+    partition: int
+    offset: int
+    reason: str
+    error: str
+    payload: str
+    code: str
+    at_us: int
+
+
+class TriggerRow(msgspec.Struct, frozen=True):
+    """How far an event trigger has read; `held` is the canonical JSON of its group state."""
+
+    pipeline: str
+    slug: str
+    offsets: tuple[int, ...]
+    held: bytes
+    expired: int
+    at_us: int
+
+
+_SHARDS = (
+    "SELECT stream, shard, next_batch, next_offset, watermark_us, model, model_version, model_problem, why, is_stopped,"
+    " until_us, deaths, rows_in, rows_out, filtered, dead, code, at_us FROM shards"
+)
+_BATCHES = (
+    "SELECT stream, shard, n, first, end_offset, rows_in, rows_out, filtered, dead, code, watermark_us, bound, sides,"
+    " at_us, log, seq FROM batches"
+)
+_LETTERS = (
+    "SELECT id, stream, shard, n, topic, partition, offset, reason, error, payload, code, at_us FROM dead_letters"
+)
+_BOUND = msgspec.json.Decoder(tuple[Bound, ...])
+
+
+def shards(db: Database, stream: str | None = None) -> list[ShardRow]:
+    """All shards of a stream, or of all streams."""
+    chosen, given = ("", ()) if stream is None else (" WHERE stream = ?", (stream,))
+    return [_shard(row) for row in db.read(f"{_SHARDS}{chosen} ORDER BY stream, shard", given)]
+
+
+def shard(db: Database, stream: str, number: int) -> ShardRow | None:
+    rows = db.read(f"{_SHARDS} WHERE stream = ? AND shard = ?", (stream, number))
+    return _shard(rows[0]) if rows else None
+
+
+def batches(db: Database, stream: str, shard: int, *, before: int | None = None, limit: int = 50) -> list[BatchRow]:
+    """Newest first; `before` is the number of the last batch of the page before."""
+    past = "" if before is None else " AND n < ?"
+    given = (stream, shard, *(() if before is None else (before,)), page(limit))
+    return _batches(db, f"stream = ? AND shard = ?{past} ORDER BY n DESC LIMIT ?", given)
+
+
+def batch_reading(db: Database, stream: str, shard: int, offset: int) -> BatchRow | None:
+    """The batch that this source offset went into."""
+    found = _batches(
+        db, "stream = ? AND shard = ? AND first <= ? AND end_offset > ? LIMIT 1", (stream, shard, offset, offset)
+    )
+    return found[0] if found else None
+
+
+def batch_before(db: Database, log: str, seq: int) -> BatchRow | None:
+    """The last batch of a log at or before a fact: the one whose output that fact is."""
+    found = _batches(db, "log = ? AND seq <= ? ORDER BY seq DESC LIMIT 1", (log, seq))
+    return found[0] if found else None
+
+
+def dead_letters(db: Database, stream: str, *, after: int = 0, limit: int = 50) -> list[DeadLetterRow]:
+    """Oldest first; `after` is the id of the last one of the page before."""
+    rows = db.read(f"{_LETTERS} WHERE stream = ? AND id > ? ORDER BY id LIMIT ?", (stream, after, page(limit)))
+    return [DeadLetterRow(*row) for row in rows]
+
+
+def dead_letter(db: Database, stream: str, topic: str, partition: int, offset: int) -> DeadLetterRow | None:
+    where = " WHERE stream = ? AND topic = ? AND partition = ? AND offset = ?"
+    rows = db.read(_LETTERS + where, (stream, topic, partition, offset))
+    return DeadLetterRow(*rows[0]) if rows else None
+
+
+def triggers(db: Database) -> list[TriggerRow]:
+    rows = db.read("SELECT pipeline, slug, offsets, held, expired, at_us FROM triggers ORDER BY pipeline, slug")
+    return [_trigger(row) for row in rows]
+
+
+def trigger(db: Database, pipeline: str, slug: str) -> TriggerRow | None:
+    rows = db.read(
+        "SELECT pipeline, slug, offsets, held, expired, at_us FROM triggers WHERE pipeline = ? AND slug = ?",
+        (pipeline, slug),
+    )
+    return _trigger(rows[0]) if rows else None
+
+
+def _shard(row: tuple[Any, ...]) -> ShardRow:
+    return build(ShardRow, *row[:9], bool(row[9]), *row[10:])
+
+
+def _trigger(row: tuple[Any, ...]) -> TriggerRow:
+    return build(TriggerRow, *row[:2], tuple(plain(row[2])), row[3].encode(), *row[4:])
+
+
+def _batches(db: Database, where: str, given: tuple[object, ...]) -> list[BatchRow]:
+    rows = db.read(f"{_BATCHES} WHERE {where}", given)
+    return [build(BatchRow, *row[:11], _BOUND.decode(row[11]), plain(row[12]), *row[13:]) for row in rows]

@@ -1,0 +1,161 @@
+"""Topics: heads and watermarks, and blobs of rows by offsets, by event time and at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from headrace.store.sql.connection import Database
+from headrace.store.sql.reads.rows import page
+
+BLOB_COLUMNS = (
+    "topic, partition, first, rows, encoding, size_bytes, min_time_us, max_time_us, min_known_us, max_known_us, at_us,"
+    " log, seq, body_id"
+)
+
+
+class BlobRow(msgspec.Struct, frozen=True):
+    """Rows at offsets [first, first + rows) of one partition, and the fact that appended them."""
+
+    topic: str
+    partition: int
+    first: int
+    rows: int
+    encoding: str
+    size_bytes: int
+    min_time_us: int | None
+    max_time_us: int | None
+    min_known_us: int | None
+    max_known_us: int | None
+    at_us: int
+    log: str
+    seq: int
+    body_id: int | None
+
+    @property
+    def end(self) -> int:
+        return self.first + self.rows
+
+
+class PartRow(msgspec.Struct, frozen=True):
+    """One partition: `next` is the offset that the next row gets, so also how many rows were ever appended."""
+
+    topic: str
+    partition: int
+    next: int
+    size_bytes: int
+    max_time_us: int | None
+    max_known_us: int | None
+    last_us: int
+
+
+class TopicRow(msgspec.Struct, frozen=True):
+    topic: str
+    complete_through_us: int | None
+    parts: tuple[PartRow, ...]
+
+    @property
+    def rows(self) -> int:
+        return sum(part.next for part in self.parts)
+
+
+def topics(db: Database) -> list[TopicRow]:
+    """All topics that hold anything, by name."""
+    parts: dict[str, list[PartRow]] = {}
+    for row in db.read(f"SELECT {_PART_COLUMNS} FROM topic_parts ORDER BY topic, partition"):
+        parts.setdefault(row[0], []).append(PartRow(*row))
+    rows = db.read("SELECT name, complete_through_us FROM topics ORDER BY name")
+    return [TopicRow(name, through_us, tuple(parts.get(name, ()))) for name, through_us in rows]
+
+
+def parts(db: Database, topic: str) -> list[PartRow]:
+    """The partitions of a topic that hold rows."""
+    sql = f"SELECT {_PART_COLUMNS} FROM topic_parts WHERE topic = ? ORDER BY partition"
+    return [PartRow(*row) for row in db.read(sql, (topic,))]
+
+
+def heads(db: Database, topic: str) -> dict[int, int]:
+    """Partition → the offset that the next row gets. Partitions without rows are not in it."""
+    return dict(db.read("SELECT partition, next FROM topic_parts WHERE topic = ? ORDER BY partition", (topic,)))
+
+
+def watermark(db: Database, topic: str) -> int | None:
+    """Event time (UTC microseconds) through which the topic was declared complete; None where nobody has."""
+    rows = db.read("SELECT complete_through_us FROM topics WHERE name = ?", (topic,))
+    return rows[0][0] if rows else None
+
+
+def blobs(
+    db: Database, topic: str, partition: int, first: int, end: int | None = None, *, limit: int = 1000
+) -> list[BlobRow]:
+    """Blobs that hold any of the offsets [first, end), in order, at most `limit`."""
+    sql = f"""
+        SELECT {BLOB_COLUMNS} FROM topic_blobs
+        WHERE topic = ?1 AND partition = ?2 AND first < ?4 AND first + rows > ?3 AND first >= coalesce(
+            (SELECT max(first) FROM topic_blobs WHERE topic = ?1 AND partition = ?2 AND first <= ?3), 0)
+        ORDER BY first LIMIT ?5
+    """
+    given = (topic, partition, first, _END if end is None else end, page(limit))
+    return [BlobRow(*row) for row in db.read(sql, given)]
+
+
+def blobs_between(
+    db: Database,
+    topic: str,
+    start_us: int | None,
+    end_us: int | None,
+    *,
+    by: str = "time",
+    ends: Mapping[int, int] | None = None,
+) -> list[BlobRow]:
+    """Blobs that may hold rows with event time in [start, end), by partition and offset; None is open.
+
+    `by="known"` compares known time instead. `ends` are pinned end offsets by partition: blobs at or past them, and
+    partitions without a pin, are left out; the last blob may reach over its pin.
+    """
+    low, high = _BOUNDS[by]
+    where = "topic = ?"
+    given: list[Any] = [topic]
+    if start_us is not None:
+        where += f" AND coalesce({high} >= ?, 1)"
+        given.append(start_us)
+    if end_us is not None:
+        where += f" AND coalesce({low} < ?, 1)"
+        given.append(end_us)
+    rows = db.read(f"SELECT {BLOB_COLUMNS} FROM topic_blobs WHERE {where} ORDER BY partition, first", given)
+    found = [BlobRow(*row) for row in rows]
+    return found if ends is None else [blob for blob in found if blob.first < ends.get(blob.partition, 0)]
+
+
+def tail(db: Database, topic: str, *, limit: int = 20) -> list[BlobRow]:
+    """The newest blobs over all partitions, newest first."""
+    rows: list[BlobRow] = []
+    for partition in heads(db, topic):
+        sql = f"SELECT {BLOB_COLUMNS} FROM topic_blobs WHERE topic = ? AND partition = ? ORDER BY first DESC LIMIT ?"
+        rows.extend(BlobRow(*row) for row in db.read(sql, (topic, partition, page(limit))))
+    return sorted(rows, key=lambda blob: (blob.at_us, blob.log, blob.seq), reverse=True)[:limit]
+
+
+def blob_at(db: Database, topic: str, partition: int, offset: int) -> BlobRow | None:
+    """The blob that holds this offset."""
+    found = blobs(db, topic, partition, offset, offset + 1, limit=1)
+    return found[0] if found else None
+
+
+def bodies(db: Database, blobs: Sequence[BlobRow]) -> list[bytes]:
+    """The bytes of these blobs, in their order. Blobs are immutable, so many statements see the same."""
+    found: dict[int, bytes] = {}
+    ids = [blob.body_id for blob in blobs if blob.body_id is not None]
+    for start in range(0, len(ids), _BODIES_AT_ONCE):
+        some = ids[start : start + _BODIES_AT_ONCE]
+        marks = ", ".join("?" * len(some))
+        found.update(db.read(f"SELECT id, body FROM topic_bodies WHERE id IN ({marks})", some))
+    return [found[blob.body_id] for blob in blobs if blob.body_id is not None]
+
+
+_PART_COLUMNS = "topic, partition, next, size_bytes, max_time_us, max_known_us, last_us"
+_BOUNDS = {"time": ("min_time_us", "max_time_us"), "known": ("min_known_us", "max_known_us")}
+_END = 1 << 62
+_BODIES_AT_ONCE = 64

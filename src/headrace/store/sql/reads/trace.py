@@ -1,0 +1,85 @@
+"""Back from a row to where it came from, and from a run to what it read and made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from headrace.runs.facts import AttemptSucceeded
+from headrace.store.sql import kinds
+from headrace.store.sql.connection import Database
+from headrace.store.sql.reads import models, streams, tables, topics
+from headrace.store.sql.reads.rows import build, plain
+
+
+class ReadRow(msgspec.Struct, frozen=True):
+    """What an attempt read of a dataset: `pin` is a version, or offset ranges."""
+
+    run: str
+    node: str
+    path: str
+    item: int
+    kind: str
+    name: str
+    pin: Any
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """Who appended a row: the batch of a stream, the attempt of a task, or a client (then both are None)."""
+
+    blob: topics.BlobRow
+    batch: streams.BatchRow | None = None
+    attempt: AttemptSucceeded | None = None
+
+
+class RunTrace(msgspec.Struct, frozen=True):
+    """What went into a run, and the versions that came out of it."""
+
+    pins: dict[str, Any]
+    reads: tuple[ReadRow, ...]
+    tables: tuple[tables.TableVersionRow, ...]
+    versions: tuple[models.VersionRow, ...]
+
+
+def origin(db: Database, topic: str, partition: int, offset: int) -> Origin | None:
+    """The batch or attempt whose output the row at this offset is; None where there is no such row.
+
+    Output follows its BatchCommitted or AttemptSucceeded in the log, in the same transaction, and nothing but other
+    output lies between them.
+    """
+    blob = topics.blob_at(db, topic, partition, offset)
+    if blob is None:
+        return None
+    for kind, version, body in db.read(
+        "SELECT kind, version, body FROM facts WHERE log = ? AND seq < ? AND kind NOT IN ('TopicAppended',"
+        " 'TopicCompleted', 'TablePublished', 'DeadLettered', 'ProgressMade') ORDER BY seq DESC LIMIT 1",
+        (blob.log, blob.seq),
+    ):
+        if kind == "BatchCommitted":
+            return Origin(blob, batch=streams.batch_before(db, blob.log, blob.seq))
+        if kind == "AttemptSucceeded":
+            fact = kinds.read(kind, version, body)
+            return Origin(blob, attempt=fact if isinstance(fact, AttemptSucceeded) else None)
+    return Origin(blob)
+
+
+def run_trace(db: Database, run: str) -> RunTrace:
+    pins = {name: plain(pin) for name, pin in db.read("SELECT dataset, pin FROM pins WHERE run = ?", (run,))}
+    return RunTrace(
+        pins=pins,
+        reads=tuple(reads(db, run=run)),
+        tables=tuple(tables.published_by(db, run)),
+        versions=tuple(models.registered_by(db, run)),
+    )
+
+
+def reads(
+    db: Database, *, run: str | None = None, kind: str | None = None, name: str | None = None, limit: int = 1000
+) -> list[ReadRow]:
+    """What a run read, or who read a dataset."""
+    chosen = [(column, given) for column, given in (("run", run), ("kind", kind), ("name", name)) if given is not None]
+    where = " AND ".join(f"{column} = ?" for column, _ in chosen) or "1"
+    sql = f"SELECT run, node, path, item, kind, name, pin FROM reads WHERE {where} LIMIT ?"
+    rows = db.read(sql, (*(given for _, given in chosen), limit))
+    return [build(ReadRow, *row[:6], plain(row[6])) for row in rows]

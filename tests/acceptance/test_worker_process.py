@@ -1,0 +1,455 @@
+"""Real worker processes: what they report, what they print, and how they die."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import pytest
+
+from headrace.errors import EngineUnavailableError
+from headrace.executors.local import Death, LocalExecutor, end_strangers
+from headrace.executors.protocol import Broken, Done, Failed, PinAnswer, PinAsked, Ready, Start, Upstream
+from headrace.runs.effects import Effects
+from headrace.runs.facts import Value
+from headrace.storage.local import LocalStorage
+from headrace.storage.values import Values
+
+pytestmark = pytest.mark.process
+
+PROJECT = """
+import logging, os, subprocess, sys, time, threading
+from typing import Any
+import headrace as hr
+
+orders = hr.Table("orders")
+
+@hr.task
+def nothing() -> int: return 1
+@hr.task
+def add(a: int, b: int = 10) -> int: return a + b
+@hr.task
+async def later() -> str: return "later"
+@hr.task
+def speak() -> None:
+    print("from print"); logging.getLogger("my.task").info("from logging"); sys.stderr.write("from stderr\\n")
+    os.write(1, b"raw \\xff bytes\\n")
+@hr.task
+def many_lines() -> None:
+    for n in range(1_000_000): print(n)
+@hr.task
+def child_speaks() -> None:
+    pid = os.fork()
+    if pid == 0:
+        os.write(1, b"from the child\\n"); os._exit(0)
+    os.waitpid(pid, 0)
+    subprocess.run(["echo", "from a program"], check=True)
+@hr.task
+def child_comes_back() -> int:
+    return os.fork()
+@hr.task
+def child_stays() -> int:
+    pid = os.fork()
+    if pid == 0:
+        time.sleep(600); os._exit(0)
+    return pid
+@hr.task
+def close_stdout() -> None:
+    sys.stdout.close(); os.close(1)
+@hr.task
+def wander() -> None:
+    os.chdir("/"); sys.stdout = open(os.devnull, "w")
+@hr.task
+def vanish() -> None: os._exit(3)
+@hr.task
+def segfault() -> None:
+    import ctypes; ctypes.string_at(0)
+@hr.task
+def leave() -> None: sys.exit("done here")
+@hr.task
+def raises() -> None:
+    def deeper(): raise ValueError("no such flight\\nsecond line")
+    deeper()
+@hr.task
+def sleep(seconds: float) -> str:
+    print("asleep", flush=True)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end: time.sleep(0.01)
+    return "slept"
+@hr.task
+def unstorable() -> Any: return threading.Lock()
+@hr.task(to=orders)
+def publish() -> list[int]: return [1, 2, 3]
+@hr.task
+def read_twice(pin: int) -> int: return pin
+@hr.task
+def who() -> list[Any]:
+    me = hr.current()
+    return [me.run, me.task, me.item, me.attempt, me.key, me.token, os.getcwd(), os.environ["HEADRACE_WORKER"]]
+@hr.task(name="x/🚀'" + "y" * 10_000)
+def strange_name() -> bytes: return b"z" * 10_000
+
+@hr.pipeline
+def all_of_them(seconds: float = 0.0, files: list = [1]) -> None:
+    for task in (nothing, later, speak, many_lines, child_speaks, child_comes_back, child_stays, close_stdout, wander,
+                 vanish, segfault, leave, raises, unstorable, publish, who, strange_name):
+        task()
+    sleep(seconds)
+    one = nothing.using(name="one")()
+    add.using(name="add one")(one)
+    add.using(name="add each").map(files)
+    read_twice(orders.latest())
+"""
+
+T = TypeVar("T")
+
+
+class Workers:
+    """A LocalExecutor with one worker `w1` on the project, driven as an engine's loop drives it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.code = folder / "code"
+        self.code.mkdir()
+        (self.code / "sample.py").write_text(PROJECT)
+        self.executor = LocalExecutor(folder / "workers", folder / "logs")
+        self.values = Values(LocalStorage(folder / "home" / "artifacts"))
+        self.serial = 0
+        self.reports: list[Any] = []
+
+    def spawn(self, name: str = "w1", *, project: str = "sample") -> Any:
+        self.executor.spawn(
+            name,
+            wiring="worker_parts:make",
+            home=self.folder / "home",
+            root=self.folder,
+            code_path=self.code,
+            project=project,
+            env={"PYTHONPATH": str(Path(__file__).parent)},
+        )
+        return self.until(lambda: next(iter(self.executor.receive(name)), None), name)
+
+    def start(self, node: str, **more: Any) -> int:
+        self.serial += 1
+        self.executor.send("w1", [Start(self.serial, "run1", "all_of_them", node, **more)])
+        return self.serial
+
+    def run(self, node: str, **more: Any) -> Any:
+        self.start(node, **more)
+        return self.report()
+
+    def report(self) -> Any:
+        if not self.reports:
+            self.reports = self.until(lambda: self.executor.receive("w1") or None)
+        return self.reports.pop(0)
+
+    def death(self) -> Death:
+        return self.until(lambda: next(iter(self.executor.dead()), None))
+
+    def until(self, look: Callable[[], T | None], name: str = "w1", within_s: float = 20.0) -> T:
+        deadline = time.monotonic() + within_s
+        while (found := look()) is None:
+            assert time.monotonic() < deadline, self.log()
+            select.select([self.executor.fileno(name)], [], [], 0.01)
+        return found
+
+    def result(self, done: Any) -> Any:
+        assert isinstance(done, Done), done
+        return self.values.decode(done.result)
+
+    def log(self, name: str = "w1") -> str:
+        return (self.folder / "logs" / f"{name}.log").read_text(errors="replace")
+
+    def said(self, report: Done | Failed) -> bytes:
+        assert report.log is not None
+        return (self.folder / "logs" / report.log.file).read_bytes()[report.log.start : report.log.end]
+
+
+@pytest.fixture
+def workers(tmp_path: Path) -> Iterator[Workers]:
+    workers = Workers(tmp_path)
+    yield workers
+    workers.executor.close(grace_s=0.0)
+
+
+@pytest.fixture
+def worker(workers: Workers) -> Workers:
+    ready = workers.spawn()
+    assert isinstance(ready, Ready), ready
+    return workers
+
+
+def pids_of_group(pgid: int) -> list[int]:
+    found: list[int] = []
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = entry.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[2]) == pgid and fields[0] != "Z":
+            found.append(int(entry.parent.name))
+    return found
+
+
+class TestReports:
+    def test_a_result_and_nothing_printed(self, worker: Workers):
+        done = worker.run("nothing")
+        assert worker.result(done) == 1
+        assert done.log is None
+
+    def test_an_upstream_result_and_an_async_task(self, worker: Workers):
+        upstream = (Upstream("one", (), Value("json", body="5")),)
+        assert worker.result(worker.run("add one", upstream=upstream)) == 15
+        assert worker.result(worker.run("later")) == "later"
+
+    def test_an_item_of_a_map_over_a_parameter(self, worker: Workers):
+        assert worker.result(worker.run("add each", item=2, params='{"files": [1, 2, 30]}')) == 40
+
+    def test_what_the_task_knows_of_itself(self, worker: Workers):
+        done = worker.run("who", attempt=2, epoch=3, key="k", token=9)
+        run, task, item, attempt, key, token, cwd, name = worker.result(done)
+        assert (run, task, item, attempt, key, token) == ("run1", "who", (0,), 2, "k", 9)
+        assert (cwd, name) == (str(worker.folder), "w1")
+
+    def test_an_exception_shows_the_users_frames_only(self, worker: Workers):
+        failed = worker.run("raises")
+        assert failed.error == "ValueError: no such flight"
+        assert "deeper" in failed.detail
+        assert "attempt.py" not in failed.detail
+        assert failed.retryable
+
+    def test_sys_exit_fails_the_attempt_and_not_the_worker(self, worker: Workers):
+        failed = worker.run("leave")
+        assert failed.error == "SystemExit: the task called sys.exit('done here')"
+        assert failed.reason == "exited"
+        assert worker.result(worker.run("nothing")) == 1
+
+    def test_a_result_that_cannot_be_stored(self, worker: Workers):
+        failed = worker.run("unstorable")
+        assert "HR1401" in failed.error
+        assert "the result of task 'unstorable' is a _thread.lock" in failed.error
+        assert not failed.retryable
+
+    def test_a_published_table_travels_with_the_result(self, worker: Workers):
+        done = worker.run("publish")
+        effects = msgspec.json.decode(done.effects, type=Effects)
+        assert [(write.table, write.rows) for write in effects.tables] == [("orders", 3)]
+
+    def test_a_pin_is_asked_for_and_waited_for(self, worker: Workers):
+        worker.start("read_twice")
+        asked = worker.report()
+        assert asked == PinAsked(1, "table:orders", 7)
+        worker.executor.send("w1", [PinAnswer(1, "table:orders", 4)])
+        done = worker.report()
+        assert worker.result(done) == 4
+        assert done.reads[0].pin == 4
+
+    def test_a_refused_pin_fails_the_attempt(self, worker: Workers):
+        worker.start("read_twice")
+        worker.report()
+        worker.executor.send("w1", [PinAnswer(1, "table:orders", None, error="orders has no version")])
+        assert "orders has no version" in worker.report().error
+
+    def test_a_task_with_a_huge_strange_name(self, worker: Workers):
+        name = "x/🚀'" + "y" * 10_000
+        done = worker.run(name)
+        assert worker.result(done) == b"z" * 10_000
+        assert len(done.result.path) < 200
+
+    def test_a_batch_comes_back_in_order(self, worker: Workers):
+        worker.executor.send("w1", [Start(n, "run1", "all_of_them", "nothing") for n in range(1, 1001)])
+        reports = [worker.report() for _ in range(1000)]
+        assert [report.serial for report in reports] == list(range(1, 1001))
+
+    def test_a_short_tasks_report_does_not_wait_for_the_long_task_behind_it(self, worker: Workers):
+        worker.start("nothing")
+        worker.start("sleep", params='{"seconds": 5}')
+        began = time.monotonic()
+        assert worker.report().serial == 1
+        assert time.monotonic() - began < 2
+
+
+class TestOutput:
+    def test_everything_a_task_writes_is_found_by_its_span(self, worker: Workers):
+        worker.run("nothing")
+        said = worker.said(worker.run("speak"))
+        assert said.startswith(b"from print\n")
+        assert b" INFO my.task from logging\n" in said
+        assert b"from stderr\n" in said
+        assert said.endswith(b"raw \xff bytes\n")
+
+    def test_children_are_heard_too(self, worker: Workers):
+        assert worker.said(worker.run("child_speaks")) == b"from the child\nfrom a program\n"
+
+    def test_a_million_lines(self, worker: Workers):
+        said = worker.said(worker.run("many_lines"))
+        assert said.count(b"\n") == 1_000_000
+
+    def test_a_task_that_closes_stdout_silences_only_itself(self, worker: Workers):
+        worker.run("close_stdout")
+        assert worker.said(worker.run("speak")).startswith(b"from print\n")
+
+    def test_a_task_that_moves_elsewhere_moves_alone(self, worker: Workers):
+        worker.run("wander")
+        assert worker.said(worker.run("speak")).startswith(b"from print\n")
+        assert worker.result(worker.run("who"))[6] == str(worker.folder)
+
+    def test_last_words_before_a_kill_are_kept(self, worker: Workers):
+        worker.start("sleep", params='{"seconds": 600}')
+        worker.until(lambda: "asleep" in worker.log() or None)
+        worker.executor.kill("w1")
+        worker.death()
+        assert "asleep" in worker.log()
+
+
+class TestDeath:
+    def test_kill_9_tells_what_had_begun(self, worker: Workers):
+        worker.executor.send("w1", [Start(1, "run1", "all_of_them", "nothing")])
+        worker.report()
+        worker.executor.send(
+            "w1", [Start(n, "run1", "all_of_them", "sleep", params='{"seconds": 600}') for n in (2, 3, 4)]
+        )
+        worker.until(lambda: worker.executor.begun("w1").serial == 2 or None)
+        assert worker.executor.begun("w1").since_us is not None
+        worker.executor.kill("w1")
+        death = worker.death()
+        assert (death.worker, death.begun) == ("w1", 2)
+        assert "SIGKILL" in death.why
+        assert len(worker.executor) == 0
+
+    def test_an_idle_worker_has_begun_nothing_since(self, worker: Workers):
+        worker.run("nothing")
+        assert worker.until(lambda: worker.executor.begun("w1").since_us is None or None)
+        assert worker.executor.begun("w1").serial == 1
+
+    @pytest.mark.parametrize(("node", "why"), [("vanish", "exited with code 3"), ("segfault", "SIGSEGV")])
+    def test_a_task_that_ends_its_process(self, worker: Workers, node: str, why: str):
+        worker.start("nothing")
+        worker.start(node)
+        death = worker.death()
+        assert why in death.why
+        assert death.begun == 2
+        assert not Path(f"/proc/{death.worker}").exists()
+
+    def test_a_segfault_leaves_its_stack_in_the_log(self, worker: Workers):
+        worker.start("segfault")
+        worker.death()
+        assert "in segfault" in worker.log()
+
+    def test_killing_a_worker_ends_its_children(self, worker: Workers):
+        child = worker.result(worker.run("child_stays"))
+        worker.executor.kill("w1")
+        worker.death()
+        deadline = time.monotonic() + 5
+        while Path(f"/proc/{child}").exists() and time.monotonic() < deadline:
+            if Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                break
+            time.sleep(0.01)
+        assert time.monotonic() < deadline
+
+    def test_a_forked_child_that_returns_reports_nothing(self, worker: Workers):
+        assert worker.result(worker.run("child_comes_back")) > 0
+        assert worker.result(worker.run("nothing")) == 1
+
+    def test_a_child_left_behind_does_not_hide_the_death(self, worker: Workers):
+        worker.result(worker.run("child_stays"))
+        worker.start("vanish")
+        assert "code 3" in worker.death().why
+
+    def test_a_project_that_does_not_import(self, workers: Workers):
+        (workers.code / "broken.py").write_text("import no_such_module")
+        broken = workers.spawn(project="broken")
+        assert isinstance(broken, Broken)
+        assert "no_such_module" in broken.error
+        assert "code 1" in workers.death().why
+
+    def test_a_stopped_worker_finishes_what_it_has(self, worker: Workers):
+        for _ in range(3):
+            worker.start("nothing")
+        deaths = worker.executor.close(grace_s=10.0)
+        assert "code 0" in deaths[0].why
+        assert [report.serial for report in deaths[0].last] == [1, 2, 3]
+
+    def test_a_name_in_use_is_refused(self, worker: Workers):
+        with pytest.raises(EngineUnavailableError, match="running already"):
+            worker.spawn()
+
+
+class TestCancel:
+    def test_a_running_attempt_is_interrupted_and_the_next_one_runs(self, worker: Workers):
+        worker.start("sleep", params='{"seconds": 600}')
+        worker.start("nothing")
+        worker.until(lambda: "asleep" in worker.log() or None)
+        worker.executor.cancel("w1", 1)
+        failed = worker.report()
+        assert (failed.serial, failed.reason) == (1, "cancelled")
+        assert worker.report().serial == 2
+
+    def test_a_waiting_attempt_never_begins(self, worker: Workers):
+        worker.start("sleep", params='{"seconds": 0.3}')
+        worker.start("vanish")
+        worker.executor.cancel("w1", 2)
+        reports = {(report := worker.report()).serial: report for _ in range(2)}
+        assert isinstance(reports[1], Done)
+        assert reports[2].reason == "cancelled"
+
+    def test_one_that_waits_for_a_pin(self, worker: Workers):
+        worker.start("read_twice")
+        worker.report()
+        worker.executor.cancel("w1", 1)
+        assert worker.report().reason == "cancelled"
+
+    def test_a_late_cancel_changes_nothing(self, worker: Workers):
+        worker.run("nothing")
+        worker.executor.cancel("w1", 1)
+        assert worker.result(worker.run("nothing")) == 1
+
+
+ENGINE = """
+import sys, time
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from test_worker_process import Workers
+workers = Workers(Path({folder!r}))
+workers.spawn()
+workers.start("sleep", params='{{"seconds": 600}}') if {busy} else None
+workers.start("child_stays") if not {busy} else None
+while workers.executor.begun("w1").serial == 0: time.sleep(0.01)
+print(workers.executor._processes["w1"].popen.pid, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("busy", [True, False])
+def test_a_worker_ends_with_its_engine_and_the_next_engine_is_sure_of_it(tmp_path: Path, busy: bool):
+    code = ENGINE.format(tests=str(Path(__file__).parent), folder=str(tmp_path), busy=busy)
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as engine:
+        assert engine.stdout is not None
+        pid = int(engine.stdout.readline())
+        assert pids_of_group(pid)
+        engine.kill()
+    assert end_strangers(tmp_path / "workers")["w1"] == 1
+    assert pids_of_group(pid) == []
+    assert list((tmp_path / "workers").iterdir()) == []
+
+
+def test_a_stranger_that_does_not_notice_is_ended(worker: Workers):
+    worker.run("nothing")
+    pid = worker.executor._processes["w1"].popen.pid
+    os.kill(pid, signal.SIGSTOP)
+    assert end_strangers(worker.folder / "workers") == {"w1": 1}
+    assert "SIGKILL" in worker.death().why
+
+
+def test_locks_of_the_dead_are_cleared(tmp_path: Path):
+    (tmp_path / "w9.lock").write_text("999999 w9\n")
+    assert end_strangers(tmp_path) == {"w9": 0}
+    assert not (tmp_path / "w9.lock").exists()
