@@ -187,7 +187,7 @@ def serve_engine(
         code_folder=settings.code, locks=settings.locks, stream_processes=settings.stream_processes,
         notice=notice, ring=lambda: ring(bell.path),
     )  # fmt: skip
-    engine.handle, engine.woken = service.handle, service.woken
+    engine.handle, engine.woken, engine.on_trouble = service.handle, service.woken, notice
     try:
         service.run(should_stop, watched=place if watch else None)
     finally:

@@ -11,10 +11,10 @@ from typing import Any, Protocol
 
 from headrace.base.facts import Fact, Stored
 from headrace.graph.definitions import Project
+from headrace.runs.active import Active
 from headrace.runs.commands import StartAttempt
 from headrace.runs.events import Event
-from headrace.runs.machine import Active
-from headrace.runs.rows import ActiveRun, Restored
+from headrace.runs.rows import ActiveRun, Restored, RunRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +88,16 @@ class EngineStore(Store, Protocol):
         """The rows of one run that has not ended."""
         ...
 
-    def generation(self, run: str) -> int | None:
-        """The generation of an ended run; None where there is no such run."""
+    def run_row(self, run: str) -> RunRow | None: ...
+    def run_of_key(self, key: str) -> str | None:
+        """The run that has this key."""
         ...
 
-    def watermarks(self, project: Project) -> dict[str, int]:
+    def project_of(self, code: str) -> bytes:
+        """Canonical JSON of the definitions of a code version that was deployed once."""
+        ...
+
+    def watermarks(self, definitions: Project) -> dict[str, int]:
         """How far each topic is complete in event time: as declared, or as its stream or its newest rows say."""
         ...
 
@@ -124,6 +129,10 @@ class Workers(Protocol):
 
     def end_strangers(self) -> dict[str, int]:
         """End the workers of a dead engine; returns the last serial that each had begun."""
+        ...
+
+    def abandon(self) -> None:
+        """End all workers at once and forget them: their attempts are closed from the rows."""
         ...
 
     def close(self) -> None: ...

@@ -116,37 +116,6 @@ def find_root(start: Path) -> Path | None:
     return next((folder for folder in (start, *start.parents) if (folder / FILE).is_file()), None)
 
 
-def secret_value(settings: Settings, name: str, environ: Mapping[str, str] = os.environ) -> str:
-    """The value of a secret, resolved now. A file's last line break is not part of it.
-
-    Raises SettingsError where `[secrets]` does not name it, or its variable or file is missing.
-    """
-    reference = settings.secrets.get(name)
-    if reference is None:
-        raise SettingsError(
-            f"the secret {name!r} is not in [secrets]{near(name, settings.secrets)}",
-            where=str(settings.root / FILE),
-            cure=f'add  [secrets]  {name} = "env:{name.upper()}"',
-            code="HR1320",
-        )
-    scheme, _, target = reference.partition(":")
-    if scheme == "env":
-        if target not in environ:
-            raise _missing(settings, name, f"the variable {target} is not set", f"export {target}=…")
-        return environ[target]
-    path = settings.root / Path(target).expanduser()
-    try:
-        return path.read_text().removesuffix("\n")
-    except OSError as error:
-        reason = error.strerror or "it cannot be read"
-        raise _missing(settings, name, f"{path}: {reason}", f"put the value into {path}") from error
-
-
-def _missing(settings: Settings, name: str, why: str, cure: str) -> SettingsError:
-    where = settings.origins.get(f"secrets.{name}", str(settings.root / FILE))
-    return SettingsError(f"the secret {name!r} has no value: {why}", where=where, cure=cure, code="HR1320")
-
-
 # -- one file --------------------------------------------------------------------------------------------------------
 
 
@@ -197,17 +166,20 @@ class _Document:
         return {key: value for key, value in table.items() if key != "secrets"}
 
     def secrets(self, table: dict[str, Any], section: str) -> dict[str, str]:
+        """References by name; paths of files are meant from the project's folder."""
         inner = f"{section}.secrets".lstrip(".")
-        found = self._table(table.get("secrets", {}), inner)
-        for name, reference in found.items():
+        found = dict(self._table(table.get("secrets", {}), inner))
+        for name, reference in list(found.items()):
             scheme, colon, target = str(reference).partition(":")
             if not isinstance(reference, str) or scheme not in _SCHEMES or not colon or not target:
                 raise SettingsError(
                     f"the secret {name!r} says where its value is, never the value itself",
                     where=self.where(inner, name),
                     cure=f'{name} = "env:{name.upper()}"  or  {name} = "file:secrets/{name}"',
-                    code="HR1320",
+                    code="HR1310",
                 )
+            if scheme == "file":
+                found[name] = f"file:{self.path.parent / Path(target).expanduser()}"
         return found
 
     def where(self, section: str, key: str) -> str:
@@ -217,7 +189,7 @@ class _Document:
             header = re.match(r"\s*\[([^\[\]]+)\]", line)
             if header:
                 current = header[1].replace('"', "").replace(" ", "")
-                if f"{section}.{key}".lstrip(".") == current:
+                if f"{current}.".startswith(f"{section}.{key}.".lstrip(".")):
                     return f"{self.path}:{number}"
             elif current == section and re.match(rf'\s*"?{re.escape(key)}"?\s*[=.]', line):
                 return f"{self.path}:{number}"

@@ -59,13 +59,13 @@ def backfill(
     flags
         Parameters of the pipeline as options.
     """
-    stretch = Window(*window)
     texts = params.given(words, flags)
     chosen = id or make_id(now_us(), secrets.randbits(25))
     with open_here(common, writes=not dry_run) as here:
         definition = here.project.pipelines[known("pipeline", pipeline, here.project.pipelines)]
         values = params.typed(definition, texts)
-        windows = windows_of(definition, stretch, every)
+        params.window(definition, window)  # a pipeline that takes none would do the same work again and again
+        windows = windows_of(definition, Window(*window), every)
         if dry_run:
             _show_windows(chosen, windows, common)
             return 0

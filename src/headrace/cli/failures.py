@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import sys
 
-import msgspec
-
 from headrace.errors import HeadraceError
 
 
 def show(error: HeadraceError, *, as_json: bool) -> None:
     """Print to standard error: `{"error": {…}}` on one line with `as_json`, else a few lines of text."""
     if as_json:
+        import msgspec
+
         print(msgspec.json.encode({"error": as_document(error)}).decode(), file=sys.stderr)
         return
     is_coloured = sys.stderr.isatty() and not os.environ.get("NO_COLOR")

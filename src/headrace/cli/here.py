@@ -77,7 +77,7 @@ def project_settings(common: Common) -> Settings:
             f"there is no {FILE} here or above",
             where=str(settings.root),
             cure="headrace new my-project, or go to a project's folder",
-            code="HR1310",
+            code="HR1303",
         )
     return settings
 

@@ -53,7 +53,7 @@ def _call(words: list[str]) -> int:
     try:
         code = app(words[1:], exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        called = " ".join(["headrace", *(error.command_chain or [name])])
+        called = " ".join(["headrace", name, *(error.command_chain or ())])
         raise SettingsError(str(error).strip(), cure=f"{called} --help", code="HR1350") from None
     return code if isinstance(code, int) else 0
 

@@ -15,13 +15,16 @@ if TYPE_CHECKING:
 LAST = "last"
 
 
-def known(kind: str, name: str, names: Iterable[str]) -> str:
-    """The name itself. Raises NotFoundError, with the near match, where it is none of `names`."""
+def known(kind: str, name: str, names: Iterable[str], *, cure: str | None = None) -> str:
+    """The name itself. Raises NotFoundError, with the near match, where it is none of `names`.
+
+    The cure is the kind's own listing unless another one is given.
+    """
     names = sorted(names)
     if name in names:
         return name
     raise NotFoundError(
-        f"there is no {kind} {name!r}{near(name, names)}", cure=f"headrace {kind.replace(' ', '-')}s ls", code="HR2010"
+        f"there is no {kind} {name!r}{near(name, names)}", cure=cure or f"headrace {kind}s ls", code="HR2010"
     )
 
 

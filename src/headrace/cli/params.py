@@ -49,12 +49,27 @@ def typed(pipeline: PipelineDef, texts: Mapping[str, str]) -> dict[str, Any]:
     return {name: _value(params[name], text) for name, text in texts.items()}
 
 
-def window(words: tuple[str, str] | None) -> tuple[int, int] | None:
-    """Start and end in UTC microseconds; the end may be a length. Raises ProjectError for anything else."""
+def window(pipeline: PipelineDef, words: tuple[str, str] | None) -> tuple[int, int] | None:
+    """Start and end in UTC microseconds; the end may be a length.
+
+    Raises ProjectError for words that are no window, and SettingsError for a pipeline that takes none.
+    """
     if words is None:
         return None
     chosen = Window(*words)
+    if window_parameter(pipeline) is None:
+        raise SettingsError(
+            f"{pipeline.name} takes no window",
+            where="--window",
+            cure=f"give it a parameter: def {pipeline.name}(window: hr.Window, …), or leave --window out",
+            code="HR1352",
+        )
     return chosen.start_us, chosen.end_us
+
+
+def window_parameter(pipeline: PipelineDef) -> str | None:
+    """The name of the parameter that takes the run's window; None where there is none."""
+    return next((param.name for param in pipeline.params if param.kind == "window"), None)
 
 
 def _value(param: ParamDef, text: str) -> Any:

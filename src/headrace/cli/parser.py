@@ -26,8 +26,7 @@ class Common:
 
 PLAIN = Common()
 
-Wait = Annotated[float, Parameter(name="--timeout")]
-"""Seconds to wait for the engine's answer."""
+Wait = Annotated[float, Parameter(name="--timeout", help="Seconds to wait for the engine's answer.")]
 
 
 def make_app(name: str, summary: str) -> App:
@@ -35,9 +34,8 @@ def make_app(name: str, summary: str) -> App:
     app = App(
         name=f"headrace {name}",
         help=summary,
-        help_formatter="plain",
         version_flags=(),
-        default_parameter=Parameter(negative=(), show_default=lambda value: value if value else False),
+        default_parameter=Parameter(negative=(), show_default=False),
     )
     app["--help"].show = False
     return app

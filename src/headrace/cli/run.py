@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from headrace.base.facts import Fact
 from headrace.cli import params
-from headrace.cli.here import settings_of, sound
+from headrace.cli.here import now_us, settings_of, sound
 from headrace.cli.names import known
 from headrace.cli.output import show_json, show_line
 from headrace.cli.parser import PLAIN, Common, make_app
@@ -34,7 +34,7 @@ def run(
     pipeline: str,
     /,
     *words: str,
-    window: Annotated[tuple[str, str] | None, Parameter(show_default=False, negative=())] = None,
+    window: Annotated[tuple[str, str] | None, Parameter(negative=())] = None,
     common: Common = PLAIN,
     **flags: str,
 ) -> int:
@@ -63,7 +63,7 @@ def run(
     loaded, name = _found(settings, pipeline)
     definition = loaded.project.pipelines[name]
     arguments: dict[str, Any] = params.typed(definition, texts)
-    arguments |= window_argument(definition, params.window(window))
+    arguments |= window_argument(definition, params.window(definition, window))
     view = _JsonLines() if common.json else Bars(definition.graph) if _has_terminal() else PlainLines(definition.graph)
     with view:
         ended = run_loaded(settings, loaded, name, arguments, on_facts=view.take)
@@ -82,18 +82,11 @@ def run(
 
 def window_argument(definition: PipelineDef, window: tuple[int, int] | None) -> dict[str, Window]:
     """The argument that takes the window. Raises RefusedError where the pipeline needs one and none is given."""
-    name = next((param.name for param in definition.params if param.kind == "window"), None)
+    name = params.window_parameter(definition)
     if name is None:
-        if window is not None:
-            raise SettingsError(
-                f"{definition.name} takes no window", where="--window", cure="leave it out", code="HR1351"
-            )
         return {}
-    if window is None:
-        from headrace.cli.here import now_us
-
-        window = run_window(definition, now_us())
-    return {} if window is None else {name: Window.of(*window)}
+    chosen = window or run_window(definition, now_us())
+    return {} if chosen is None else {name: Window.of(*chosen)}
 
 
 def _found(settings: Settings, text: str) -> tuple[Loaded, str]:

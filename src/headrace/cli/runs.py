@@ -38,7 +38,7 @@ def ls(
     before
         The id of the last run of the page before.
     limit
-        How many, at most 1000.
+        How many, at most 1000; 20 without it.
     """
     from headrace.store.sql.reads import runs
 
@@ -104,7 +104,7 @@ def show(run: str, /, *, common: Common = PLAIN) -> None:
     for item in items:
         if item.error:
             show_line(f"\n{item.node}: attempt {item.attempt}: {item.error}", "failed")
-            show_line(item.detail or "")
+            show_line((item.detail or "").rstrip())
     if row.state in ("failed", "lost", "waiting"):
         show_line(f"\nnext: headrace why {row.run}")
     return None

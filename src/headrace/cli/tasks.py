@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from headrace.cli.here import Here
+from headrace.errors import ProjectError
 from headrace.graph.nodes import Graph
 
 if TYPE_CHECKING:
@@ -16,13 +17,19 @@ UNFINISHED = ("pending", "returned", "running", "waiting_retry", "failed", "lost
 
 
 def graph_of(here: Here, run: RunRow) -> Graph:
-    """The graph that the run goes through; an empty one where its code was never deployed (a run in a script)."""
+    """The graph that the run goes through; what the files say now where its code was not deployed (`headrace run`)."""
     from headrace.graph import definitions
     from headrace.runs.machine import definition_of
     from headrace.store.sql.reads.project import code
 
     row = code(here.db, run.code)
-    found = None if row is None else definition_of(definitions.decode(row.project), run.pipeline)
+    if row is not None:
+        found = definition_of(definitions.decode(row.project), run.pipeline)
+        return Graph(()) if found is None else found.graph
+    try:
+        found = here.project.pipelines.get(run.pipeline)
+    except ProjectError:  # only the order of the tasks would come from it
+        return Graph(())
     return Graph(()) if found is None else found.graph
 
 

@@ -55,7 +55,7 @@ def append(
     name: str,
     /,
     *,
-    file: Annotated[str | None, Parameter(name=["--file", "-f"])] = None,
+    file: Annotated[str | None, Parameter(name=["--file", "-f"], allow_leading_hyphen=True)] = None,
     json_row: str | None = None,
     common: Common = PLAIN,
 ) -> None:

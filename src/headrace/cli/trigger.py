@@ -22,7 +22,7 @@ def trigger(
     pipeline: str,
     /,
     *words: str,
-    window: Annotated[tuple[str, str] | None, Parameter(show_default=False, negative=())] = None,
+    window: Annotated[tuple[str, str] | None, Parameter(negative=())] = None,
     at: str | None = None,
     why: str = "",
     no_wait: bool = False,
@@ -49,12 +49,12 @@ def trigger(
     flags
         Parameters of the pipeline as options.
     """
-    chosen = params.window(window)
     at_us = None if at is None else to_us(at)
     texts = params.given(words, flags)
     with open_here(common, writes=True) as here:
         definition = here.project.pipelines[known("pipeline", pipeline, here.project.pipelines)]
         values = params.typed(definition, texts)
+        chosen = params.window(definition, window)
         body = {"pipeline": pipeline, "params": values, "window": chosen, "why": why, "at_us": at_us}
         asked, answer = ask_and_wait(here, "trigger", body, no_wait=no_wait, timeout_s=timeout)
     run = None if answer is None else answer.get("run")

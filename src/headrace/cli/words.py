@@ -29,7 +29,7 @@ def clock(us: int) -> str:
 def length(us: int | None) -> str:
     """A length of time in at most six characters.
 
-    >>> [length(us) for us in (0, 450, 450_000, 4_200_000, 72_000_000, 7_500_000_000, 90_000_000_000)]
+    >>> [length(us) for us in (0, 410, 450_000, 4_200_000, 72_000_000, 7_500_000_000, 90_000_000_000)]
     ['0ms', '0.4ms', '450ms', '4.2s', '1m12s', '2h05m', '1d01h']
     """
     if us is None:

@@ -7,7 +7,7 @@ raw JSON the one column `payload`. Hidden columns say where a row lies: `_partit
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, cast
 
 import polars as pl
@@ -330,6 +330,34 @@ class Log:
                 code="HR4041",
             )
         return found
+
+    def first_appended(self, topic: TopicDef, partition: int, since_us: int, head: int) -> int:
+        """The offset of the first row that was appended at or after that time; `head` where there is none."""
+        found = self._first_blob(topic, partition, head, lambda blob: blob.at_us >= since_us)
+        return head if found is None else found.first
+
+    def first_at(self, topic: TopicDef, partition: int, time_us: int, head: int) -> int:
+        """The offset of the first row with event time at or after `time_us`; `head` where there is none."""
+
+        def may_hold(blob: Any) -> bool:
+            return blob.max_time_us is not None and blob.max_time_us >= time_us
+
+        found = self._first_blob(topic, partition, head, may_hold)
+        if found is None:
+            return head
+        (chunk,) = self.chunks(topic, partition, found.first, found.first + found.rows)
+        late = chunk.rows.filter(pl.col(TIME) >= pl.lit(time_us).cast(INSTANT))
+        return head if late.is_empty() else int(late[OFFSET][0])
+
+    def _first_blob(self, topic: TopicDef, partition: int, head: int, is_it: Callable[[Any], bool]) -> Any | None:
+        at = 0
+        while at < head:
+            page = self._reads.blobs(self._db, topic.name, partition, at, head)
+            found = next((blob for blob in page if is_it(blob)), None)
+            if found is not None or not page:
+                return found
+            at = page[-1].first + page[-1].rows
+        return None
 
     def _rows(self, topic: TopicDef, blobs: Sequence[Any], pins: Pins | None) -> pl.DataFrame:
         parts = [empty(topic)]

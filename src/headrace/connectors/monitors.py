@@ -105,7 +105,8 @@ def _measured(
             cure='name the column that the stream returns: hr.auc(prediction="p_late", …)',
             code="HR1243",
         )
-    keyed = rows.select(dict.fromkeys([name for name in (model.on, declared.prediction, TIME) if name]))
+    needed = dict.fromkeys(name for name in (model.on, declared.prediction, TIME) if name in rows.columns)
+    keyed = rows.select(list(needed))
     found = examples.labelled(model, keyed, access.labels(model, window))
     mature = found.rows
     if mature.is_empty():

@@ -13,7 +13,8 @@ import msgspec
 from headrace.base.facts import Fact, Stored
 from headrace.data.facts import TablePublished, TopicAppended
 from headrace.engine.recovery import fill_machine, restore_run
-from headrace.errors import HeadraceError, NotFoundError, StoreError, SupersededError
+from headrace.errors import HeadraceError, NotFoundError, RefusedError, StoreError, SupersededError
+from headrace.graph import definitions
 from headrace.ports import Append, Clock, EngineStore, Request, Workers
 from headrace.runs import facts as f
 from headrace.runs.commands import AnswerPin, Command, KillWorker, ReloadRun, SpawnWorker, StartAttempt, StopWorker
@@ -30,7 +31,7 @@ from headrace.runs.events import (
     WatermarksRead,
     WorkerDied,
 )
-from headrace.runs.machine import Decision, Machine
+from headrace.runs.machine import Decision, Machine, TaintedStepError
 from headrace.streams.facts import TriggerFired
 
 POLL_S = 1.0  # a lost ring costs this much, never an event
@@ -68,7 +69,7 @@ class _Following:
 
 
 class Engine:
-    """One engine on one log. `start` takes the log over, `turn` is one round, `run` rounds until told to stop.
+    """One engine on one log. `start` takes the log over, `turn` is one round.
 
     `read_file` gives the bytes of a file below the artifact root. `on_facts` hears every commit, for display.
     `handle`, if set, takes requests whose verb the machine does not know; `woken` hears that somebody has written.
@@ -92,9 +93,11 @@ class Engine:
         self._on_facts, self._entropy = on_facts, entropy
         self.handle: Callable[[Request], list[Event]] | None = None
         self.woken: Callable[[], None] | None = None
+        self.on_trouble: Callable[[str], None] | None = None
         self._following = _Following()
         self._head = self._epoch = 0
         self._asked: set[int] = set()
+        self._suspects: dict[int, str] = {}
         self._changes = -1
         self._is_tidy = False
 
@@ -122,13 +125,8 @@ class Engine:
         ]
         self.act(orphans)
 
-    def run(self, should_stop: Callable[[], bool]) -> None:
-        """Rounds until `should_stop`; a store that refuses is tried again from its rows once a second."""
-        while not should_stop():
-            self.turn()
-
     def turn(self, *, wait: bool = True) -> bool:
-        """One round. False where nothing happened."""
+        """One round. False where nothing happened. Raises SupersededError where another engine has taken over."""
         if wait:
             self.workers.wait(self._patience_s(), *((self._bell.fileno(),) if self._bell else ()))
         events = [*self.workers.events(), *self._look()]
@@ -136,8 +134,24 @@ class Engine:
         if not events and (due is None or due > self.clock.monotonic_us()):
             self._rest()
             return False
-        self.act(events)
+        try:
+            self.act(events)
+        except SupersededError:
+            raise
+        except (StoreError, TaintedStepError) as error:
+            self._recover(events, error)
         return True
+
+    def _recover(self, events: Sequence[Event], error: Exception) -> None:
+        """Go on from the rows. What the workers had in hand is lost; a request that does this twice is refused."""
+        for event in events:
+            request = getattr(event, "request", None)
+            if request is not None:
+                self._suspects[request] = f"{type(error).__name__}: {error}"
+        if self.on_trouble is not None:
+            self.on_trouble(f"{error}\nthe engine goes on from what is committed")
+        self.workers.abandon()
+        self.start()
 
     def act(self, events: Sequence[Event]) -> Decision:
         """Decide on the events, commit, and carry out what was decided. Raises SupersededError, StoreError."""
@@ -182,7 +196,7 @@ class Engine:
     # -- looking -------------------------------------------------------------------------------------------------
 
     def _look(self) -> list[Event]:
-        """What others have written: requests, news of followed logs, watermarks. Asked only when somebody rang or wrote."""
+        """What others have written: requests, news of followed logs, watermarks. Read only when somebody wrote."""
         if self._bell is not None:
             self._bell.drain()
         changes = self.store.change_count()
@@ -196,6 +210,8 @@ class Engine:
             if request.id not in self._asked:
                 self._asked.add(request.id)
                 events += self._request(request)
+                if request.id in self._suspects:
+                    break  # alone, so that only its own decision fails if it fails again
         for prefix in self.options.follows:
             events += self._follow(prefix)
         marks = self.store.watermarks(self.machine.project)
@@ -215,7 +231,16 @@ class Engine:
         return events
 
     def _request(self, request: Request) -> list[Event]:
+        if self._suspects.get(request.id, "").startswith("again"):
+            answer = {"code": "HR0001", "message": self._suspects.pop(request.id), "cure": None}
+            self.machine.answer_later(request.id, "error", answer)
+            return []
+        if request.id in self._suspects:
+            self._suspects[request.id] = f"again: {self._suspects[request.id]}"
         try:
+            if request.verb == "trigger" and (run := self.store.run_of_key(run_key(request))) is not None:
+                self.machine.answer_later(request.id, "done", {"run": run, "pipeline": request.body["pipeline"]})
+                return []
             event = request_event(request, self.store)
             if event is not None:
                 return [event]
@@ -254,6 +279,9 @@ class Engine:
     def _reload(self, run: str) -> None:
         rows = self.store.active_run(run)
         if rows is not None:
+            code = rows.run.code
+            if code not in self.machine.projects:
+                self.machine.projects[code] = definitions.decode(self.store.project_of(code))
             self.machine.activate(restore_run(self.machine, rows))
             self.act(())
 
@@ -277,7 +305,7 @@ def request_event(request: Request, store: EngineStore) -> Event | None:
             window = body.get("window")
             return RunAsked(
                 body["pipeline"],
-                body.get("key") or f"person:{request.key}",
+                run_key(request),
                 body.get("cause") or "person",
                 body.get("params") or {},
                 None if window is None else (window[0], window[1]),
@@ -288,16 +316,33 @@ def request_event(request: Request, store: EngineStore) -> Event | None:
         case "cancel":
             return CancelAsked(body["run"], body.get("by", "somebody"), request.id)
         case "retry":
-            generation = store.generation(body["run"])
-            if generation is None:
-                raise NotFoundError(f"there is no run {body['run']!r}", cure="headrace runs ls", code="HR2020")
-            return RetryAsked(body["run"], body.get("by", "somebody"), generation + 1, body.get("code"), request.id)
+            return _retry(request, store)
         case "pause":
             return PauseAsked(body["pipeline"], body["paused"], body.get("by", "somebody"), request.id)
         case "alias":
             return AliasAsked(body["model"], body["alias"], body.get("version"), body.get("by", "somebody"), request.id)
         case _:
             return None
+
+
+def run_key(request: Request) -> str:
+    """The key of the run that a `trigger` asks for: the same request, or the same key given, is the same run."""
+    return str(request.body.get("key") or f"person:{request.key}")
+
+
+def _retry(request: Request, store: EngineStore) -> RetryAsked:
+    name, by = request.body["run"], request.body.get("by", "somebody")
+    row = store.run_row(name)
+    if row is None:
+        raise NotFoundError(f"there is no run {name!r}", cure="headrace runs ls", code="HR2020")
+    if row.ended_us is None:
+        raise RefusedError(f"run {name} has not ended", cure="wait for it, or cancel it first", code="HR3011")
+    if row.state == "succeeded":
+        raise RefusedError(f"run {name} succeeded: there is nothing to retry", code="HR3012")
+    if row.log.startswith("run:"):
+        cure = f"start it in the engine:  headrace trigger {row.pipeline}"
+        raise RefusedError(f"run {name} ran in a process of its own", cure=cure, code="HR3013")
+    return RetryAsked(name, by, row.generation + 1, request.body.get("code"), request.id)
 
 
 def _seen(stored: Stored) -> Event | None:
@@ -308,7 +353,7 @@ def _seen(stored: Stored) -> Event | None:
                 fired.ranges, fired.event_time_us,
             )  # fmt: skip
         case TablePublished() as published:
-            return UpdateSeen(stored.log, stored.seq, published.table, published.version_number)
+            return UpdateSeen(stored.log, stored.seq, published)
         case _:
             return None
 

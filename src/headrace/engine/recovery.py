@@ -7,7 +7,8 @@ import msgspec
 from headrace.drift.policy import Streak
 from headrace.graph import definitions
 from headrace.models.controller import ControllerState
-from headrace.runs.machine import Active, Machine, definition_of
+from headrace.runs.active import Active
+from headrace.runs.machine import Machine, definition_of
 from headrace.runs.plan import make_plan
 from headrace.runs.pool import Flight, Pool, WorkerState
 from headrace.runs.progress import ItemRow as ItemState
@@ -85,7 +86,7 @@ def restore_run(machine: Machine, rows: ActiveRun) -> Active:
         active.is_cancelled, active.cancelled_by = True, run.cancelled_by or ""
     for row in rows.items:
         if row.state == "waiting_retry":
-            machine.retry_at(row.retry_at_us or 0, run.run, row.node, path_of(row.path), row.item)
+            machine.retry_at(row.retry_at_us or 0, active, row.node, path_of(row.path), row.item)
         elif row.state == "running":
             _orphan(machine.pool, row, run.code)
     return active
@@ -95,6 +96,4 @@ def _orphan(pool: Pool, row: ItemRow, code: str) -> None:
     """A running attempt of a dead engine: held for its worker until the shell says how far that one came."""
     name, _, serial = (row.worker or "").partition("#")
     worker = pool.workers.setdefault(name, WorkerState(name, code, is_leaving=True))
-    worker.flights[int(serial or 0)] = Flight(
-        row.run, row.node, path_of(row.path), row.item, row.attempt, row.epoch, 0, row.started_us or 0
-    )
+    worker.flights[int(serial or 0)] = Flight(row.run, row.node, path_of(row.path), row.item, row.attempt, row.epoch, 0)

@@ -1,4 +1,4 @@
-"""What the bound parameters of streams are in the next batch: models loaded beside the loop, tables at their newest version."""
+"""What streams bind, in the next batch: models loaded beside the loop, tables at their newest version."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from typing import Any
 import polars as pl
 
 from headrace.connectors import tables
-from headrace.connectors.holdings import Holdings, VersionRow
+from headrace.connectors.holdings import Holdings, TableVersionRow, VersionRow
 from headrace.errors import HeadraceError
 from headrace.graph.nodes import DatasetRef
+from headrace.store.sql.reads import models
 from headrace.streams.facts import Bound
 
 PREDICTION = "prediction"
@@ -135,7 +136,8 @@ class BoundValues:
     def since_us(self, reference: DatasetRef) -> int:
         """When what is bound first existed: the moment from which a stream with `start="now"` reads."""
         if reference.kind == "model":
-            return self.holdings.alias_since_us(reference.name, str(reference.arg)) if reference.how == "alias" else 0
+            moves = models.alias_history(self.holdings.database, reference.name)
+            return min((move.at_us for move in moves if move.alias == reference.arg), default=0)
         row = self.holdings.table_version(reference.name, 1)
         return 0 if row is None else row.at_us
 
@@ -144,7 +146,7 @@ class BoundValues:
             return int(reference.arg or 0)
         return self.holdings.alias(reference.name, str(reference.arg))
 
-    def _table_row(self, reference: DatasetRef) -> tables.TableVersionRow | None:
+    def _table_row(self, reference: DatasetRef) -> TableVersionRow | None:
         match reference.how, reference.arg:
             case "version", int() as number:
                 return self.holdings.table_version(reference.name, number)
@@ -187,7 +189,7 @@ def check_golden(holdings: Holdings, row: VersionRow, value: Any) -> None:
     """Raise HeadraceError where the model gives other predictions for its golden rows than it gave at first."""
     if row.golden is None:
         return
-    rows = pl.read_ipc(holdings.files.locate(row.golden), memory_map=False)
+    rows = pl.read_ipc(holdings.files.locate(row.golden))
     module, _, name = row.predict.partition(":")
     predict = getattr(importlib.import_module(module), name)
     now = pl.Series(PREDICTION, predict(value, rows.drop(PREDICTION))).cast(pl.Float64)

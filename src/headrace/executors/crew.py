@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,9 @@ from headrace.executors.protocol import (
 )
 from headrace.executors.slot import Slot
 from headrace.runs import events as e
+from headrace.runs.active import Active
 from headrace.runs.commands import StartAttempt
 from headrace.runs.effects import NO_EFFECTS, Effects
-from headrace.runs.machine import Active
 from headrace.runs.progress import path_text
 
 Spawn = Callable[[LocalExecutor, str, str], None]
@@ -99,6 +100,14 @@ class LocalCrew:
             slot.close()
         end_strangers(self._folder)
         return begun
+
+    def abandon(self) -> None:
+        for worker in tuple(self._names.values()):
+            self._executor.kill(worker)
+        while self._names:
+            for death in self._executor.dead():
+                self._forget(death.worker)
+            time.sleep(0.002)
 
     def close(self) -> None:
         self._executor.close()

@@ -14,8 +14,8 @@ from headrace.executors.crew import event_of, start_message
 from headrace.executors.inline import InlineExecutor
 from headrace.executors.protocol import PinAsked, Start
 from headrace.runs import events as e
+from headrace.runs.active import Active
 from headrace.runs.commands import StartAttempt
-from headrace.runs.machine import Active
 
 
 class HereCrew:
@@ -70,6 +70,10 @@ class HereCrew:
 
     def end_strangers(self) -> dict[str, int]:
         return {}
+
+    def abandon(self) -> None:
+        self._queue.clear()
+        self._ready.clear()
 
     def close(self) -> None:
         self._executor.close()

@@ -6,9 +6,11 @@ facts only, so that it can be rebuilt from rows.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 from headrace.base.facts import Fact
+from headrace.errors import RefusedError
 from headrace.graph.definitions import PipelineDef, Project
 from headrace.runs import facts as f
 from headrace.runs.creation import run_window
@@ -59,83 +61,77 @@ class Desks:
         self.models.apply(fact)
         self.monitors.apply(fact)
 
-    def due(self, office: Office, now_us: int) -> list[Fact]:
+    def due(self, office: Office, now_us: int) -> Iterator[Fact]:
         """Runs that time or a watermark has made due."""
-        if not self.fires_triggers:
-            return []
-        facts = self.schedules.due(office, now_us, self.paused, self.models)
-        return facts + self.monitors.due(office, self.watermarks, self.models)
+        if self.fires_triggers:
+            yield from self.schedules.due(office, now_us, self.paused, self.models)
+            yield from self.monitors.due(office, self.watermarks, self.models)
 
-    def on_run_asked(self, office: Office, definition: PipelineDef, event: RunAsked) -> list[Fact]:
-        """A client asks. Where the pipeline registers a model, the model's controller decides; a person overrules it."""
-        if definition.registers is not None:
-            return self.models.asked_by_person(office, definition, event, self.watermarks)
+    def on_run_asked(self, office: Office, definition: PipelineDef, event: RunAsked) -> Iterator[Fact]:
+        """A client asks. Where the pipeline registers a model its controller decides; a person overrules it."""
+        if definition.registers is not None and event.cause != "here":
+            yield from self.models.asked_by_person(office, definition, event, self.watermarks)
+            return
         window = event.window or run_window(definition, event.at_us or office.now_us)
-        return [
-            f.RunCreated(
-                office.new_id(),
-                definition.name,
-                office.code,
-                event.key,
-                event.cause,
-                office.now_us,
-                event.params,
-                window,
-                event.events,
-                event.why,
-                max_lost=office.max_lost,
-            )
-        ]
+        yield f.RunCreated(
+            office.new_id(),
+            definition.name,
+            office.code,
+            event.key,
+            event.cause,
+            office.now_us,
+            event.params,
+            window,
+            event.events,
+            event.why,
+            max_lost=office.max_lost,
+        )
 
-    def on_effects(
-        self, office: Office, run: str, definition: PipelineDef, code: str, flight: Flight, effects: Effects
-    ) -> list[Fact]:
+    def on_effects(self, office: Office, run: str, code: str, flight: Flight, effects: Effects) -> Iterator[Fact]:
         """Publish what an accepted attempt made."""
-        facts: list[Fact] = []
-        for published in self.tables.publish(office, run, flight, effects.tables):
-            facts.append(published)
-            facts += self.on_published(office, published.table, published.version_number)
+        for write in effects.tables:
+            published = self.tables.published(office, run, flight, write)
+            yield published
+            yield from self.on_published(office, published.table, published.version_number)
         for registered in effects.models:
-            facts += self.models.on_registered(office, run, flight.node, code, definition, registered)
+            yield from self.models.on_registered(office, run, flight.node, code, registered)
         for judged in effects.windows:
-            facts += self.monitors.on_judged(office, run, judged, self.models)
-        return facts
+            yield from self.monitors.on_judged(office, run, judged, self.models)
 
-    def on_published(self, office: Office, table: str, version: int) -> list[Fact]:
-        if not self.fires_triggers:
-            return []
-        return self.tables.on_published(office, table, version, self.paused)
+    def on_published(self, office: Office, table: str, version: int) -> Iterator[Fact]:
+        if self.fires_triggers:
+            yield from self.tables.on_published(office, table, version, self.paused)
 
-    def on_trigger(self, office: Office, event: TriggerSeen) -> list[Fact]:
+    def on_trigger(self, office: Office, event: TriggerSeen) -> Iterator[Fact]:
         """An event group is complete: exactly one run, or one recorded suppression."""
         definition = office.project.pipelines.get(event.pipeline)
         if definition is None:
-            return [
-                f.TriggerSuppressed(
-                    event.pipeline, event.key, "the pipeline is not in the deployed code", office.now_us
+            why = "the pipeline is not in the deployed code"
+        elif event.pipeline in self.paused:
+            why = "the pipeline is paused"
+        else:
+            try:
+                window = run_window(definition, event.event_time_us)
+            except RefusedError as error:
+                why = error.message
+            else:
+                yield f.RunCreated(
+                    office.new_id(),
+                    event.pipeline,
+                    office.code,
+                    event.key,
+                    "event",
+                    office.now_us,
+                    {},
+                    window,
+                    event.ranges,
+                    max_lost=office.max_lost,
                 )
-            ]
-        if event.pipeline in self.paused:
-            return [f.TriggerSuppressed(event.pipeline, event.key, "the pipeline is paused", office.now_us)]
-        window = run_window(definition, event.event_time_us)
-        return [
-            f.RunCreated(
-                office.new_id(),
-                event.pipeline,
-                office.code,
-                event.key,
-                "event",
-                office.now_us,
-                {},
-                window,
-                event.ranges,
-                "",
-                max_lost=office.max_lost,
-            )
-        ]
+                return
+        yield f.TriggerSuppressed(event.pipeline, event.key, why, office.now_us)
 
-    def on_alias(self, office: Office, event: AliasAsked) -> list[Fact]:
-        return self.models.move_alias(office, event)
+    def on_alias(self, office: Office, event: AliasAsked) -> Iterator[Fact]:
+        yield from self.models.move_alias(office, event)
 
-    def on_run_ended(self, office: Office, definition: PipelineDef, ended: f.RunEnded) -> list[Fact]:
-        return self.models.on_run_ended(office, definition, ended)
+    def on_run_ended(self, office: Office, definition: PipelineDef, ended: f.RunEnded) -> Iterator[Fact]:
+        yield from self.models.on_run_ended(office, definition, ended)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from headrace.data.facts import TablePublished
 from headrace.graph.definitions import Project
 from headrace.runs.effects import NO_EFFECTS, Effects
 from headrace.runs.facts import LogSpan, Read, Value
@@ -135,8 +136,7 @@ class UpdateSeen:
 
     log: str
     seq: int
-    table: str
-    version_number: int
+    published: TablePublished
 
 
 @dataclass(frozen=True, slots=True)

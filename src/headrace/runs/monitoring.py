@@ -6,6 +6,7 @@ the window's end plus the time labels need; windows of one monitor are judged in
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -52,9 +53,8 @@ class MonitorDesk:
             case _:
                 pass
 
-    def due(self, office: Office, watermarks: dict[str, int], models: ModelDesk) -> list[Fact]:
+    def due(self, office: Office, watermarks: dict[str, int], models: ModelDesk) -> Iterator[Fact]:
         """At most one run per monitor: the next window, once it is closed and its labels are mature."""
-        facts: list[Fact] = []
         for monitor in office.project.monitors.values():
             model = office.project.models.get(monitor.model)
             since_us = models.champion_since_us.get(monitor.model)
@@ -67,38 +67,33 @@ class MonitorDesk:
                 continue
             start_us = self.last_end_us.get(monitor.name) or after(monitor, end_us, -1)
             window = (start_us, end_us)
-            facts.append(
-                f.RunCreated(
-                    office.new_id(),
-                    PREFIX + monitor.name,
-                    office.code,
-                    f"{PREFIX}{monitor.name}:{end_us}",
-                    "monitor",
-                    office.now_us,
-                    {},
-                    window,
-                    max_lost=office.max_lost,
-                )
-            )
-        return facts
-
-    def on_judged(self, office: Office, run: str, judged: Judged, models: ModelDesk) -> list[Fact]:
-        """The window's fact, the streaks that it moves, and what they ask for."""
-        facts: list[Fact] = [
-            WindowJudged(
-                judged.monitor,
-                judged.model,
-                judged.window,
-                judged.version_number,
-                judged.n,
-                judged.judged,
-                judged.why,
-                judged.judgement,
-                run,
+            yield f.RunCreated(
+                office.new_id(),
+                PREFIX + monitor.name,
+                office.code,
+                f"{PREFIX}{monitor.name}:{end_us}",
+                "monitor",
                 office.now_us,
-                judged.crossed,
+                {},
+                window,
+                max_lost=office.max_lost,
             )
-        ]
+
+    def on_judged(self, office: Office, run: str, judged: Judged, models: ModelDesk) -> Iterator[Fact]:
+        """The window's fact, the streaks that it moves, and what they ask for."""
+        yield WindowJudged(
+            judged.monitor,
+            judged.model,
+            judged.window,
+            judged.version_number,
+            judged.n,
+            judged.judged,
+            judged.why,
+            judged.judgement,
+            run,
+            office.now_us,
+            judged.crossed,
+        )
         end_us = judged.window[1]
         moved: dict[str, Streak] = {}
         asks: list[tuple[PipelineDef, OnMonitor]] = []
@@ -118,38 +113,37 @@ class MonitorDesk:
                     asks.append((definition, trigger))
         if asks:  # an ask clears every asker's streak, so that one crossing gives one retraining
             moved = {asker: streak.cleared() for asker, streak in moved.items()}
-        facts += [StreakMoved(asker, s.crossings, s.window_end_us or end_us) for asker, s in moved.items()]
+        for asker, streak in moved.items():
+            yield StreakMoved(asker, streak.crossings, streak.window_end_us or end_us)
         asked: set[str] = set()
         for definition, trigger in asks:
             if definition.name in asked:
                 continue
             asked.add(definition.name)
             by = " and ".join(t.which for d, t in asks if d.name == definition.name)
-            facts += self._ask(office, definition, trigger, by, judged, models)
-        return facts
+            yield from self._ask(office, definition, trigger, by, judged, models)
 
     def _ask(
         self, office: Office, definition: PipelineDef, trigger: OnMonitor, by: str, judged: Judged, models: ModelDesk
-    ) -> list[Fact]:
+    ) -> Iterator[Fact]:
         end_us = judged.window[1]
         if definition.registers is not None:
             window = (0, end_us)
-            return models.asked(office, definition, f"{trigger.monitor}.{by}", judged.why, window)
+            yield from models.asked(office, definition, f"{trigger.monitor}.{by}", judged.why, window)
+            return
         key = f"asked:{definition.name}:{trigger.monitor}:{end_us}"
-        return [
-            f.RunCreated(
-                office.new_id(),
-                definition.name,
-                office.code,
-                key,
-                "monitor",
-                office.now_us,
-                {},
-                judged.window,
-                why=judged.why,
-                max_lost=office.max_lost,
-            )
-        ]
+        yield f.RunCreated(
+            office.new_id(),
+            definition.name,
+            office.code,
+            key,
+            "monitor",
+            office.now_us,
+            {},
+            judged.window,
+            why=judged.why,
+            max_lost=office.max_lost,
+        )
 
 
 def first_window_end(monitor: MonitorDef, since_us: int) -> int:

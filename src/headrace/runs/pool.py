@@ -23,8 +23,6 @@ class Flight:
     attempt: int
     epoch: int
     expected_us: int
-    started_us: int
-    deadline_us: int | None = None  # monotonic; moved when the attempt is seen to have begun
     timeout_us: int | None = None
 
 

@@ -260,8 +260,10 @@ class Progress:
         """An item as its row says, at a restart. Call in topological order of the nodes, then `settle_queues`."""
         group = self.groups[node, path]
         group.next = max(group.next, item + 1)
-        if row.attempt > 1 or row.epoch > 1 or row.failed or row.lost:
-            group.tries[item] = Tries(row.attempt, row.epoch, row.failed, row.lost)
+        if row.state not in ("succeeded", "skipped") and (row.attempt or row.epoch):
+            # A start that came back did not use its number up.
+            attempt = row.attempt - (row.state == "returned")
+            group.tries[item] = Tries(attempt, row.epoch, row.failed, row.lost)
         match row.state:
             case "succeeded":
                 if group.plan.keeps_value and row.value is not None:
@@ -281,7 +283,8 @@ class Progress:
             case "cancelled":
                 group.status[item] = CANCELLED
             case _:
-                self.again(node, path, item)
+                if group.is_open and (group.item_waiting is None or not group.item_waiting[item]):
+                    self.again(node, path, item)
 
     def settle_queues(self) -> None:
         """After rows were restored: what was queued while they were read and has a row by now is not ready."""
@@ -482,6 +485,8 @@ class Progress:
         why = self._verdict(plan, group.path)
         if why is None:
             group.is_open = True
+            # After a retry of the run there are items that were started before and wait again.
+            group.queue.extend(item for item in range(group.next) if group.status[item] == PENDING)
             self._mark_ready(group)
         else:
             self.todo.append(Skip(plan.name, group.path, None, why))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from headrace.base.facts import Fact
 from headrace.data.facts import Part, TablePublished
+from headrace.errors import RefusedError
 from headrace.graph.definitions import Updated
 from headrace.runs import facts as f
 from headrace.runs.creation import run_window
@@ -26,57 +27,50 @@ class TableDesk:
         if isinstance(fact, TablePublished):
             self.newest[fact.table] = (fact.version_number, fact.parts)
 
-    def publish(self, office: Office, run: str, flight: Flight, writes: Sequence[f.TableWrite]) -> list[TablePublished]:
-        """One version per table written, in the order of the writes."""
-        facts: list[TablePublished] = []
-        newest = dict(self.newest)
-        for write in writes:
-            number, parts = newest.get(write.table, (0, ()))
-            part = Part(write.path, write.rows, write.size_bytes, write.digest, write.window)
-            parts = next_parts(parts, part, write.mode)
-            newest[write.table] = (number + 1, parts)
-            rows = sum(p.rows for p in parts)
-            facts.append(
-                TablePublished(
-                    write.table,
-                    number + 1,
-                    parts,
-                    rows,
-                    run,
-                    flight.node,
-                    flight.item,
-                    flight.attempt,
-                    office.now_us,
-                    write.columns,
-                )
-            )
-        return facts
+    def published(self, office: Office, run: str, flight: Flight, write: f.TableWrite) -> TablePublished:
+        """The next version of the table, with what an accepted attempt wrote."""
+        number, parts = self.newest.get(write.table, (0, ()))
+        part = Part(write.path, write.rows, write.size_bytes, write.digest, write.window)
+        parts = next_parts(parts, part, write.mode)
+        return TablePublished(
+            write.table,
+            number + 1,
+            parts,
+            sum(p.rows for p in parts),
+            run,
+            flight.node,
+            flight.item,
+            flight.attempt,
+            office.now_us,
+            write.columns,
+        )
 
-    def on_published(self, office: Office, table: str, version: int, paused: set[str]) -> list[Fact]:
+    def on_published(self, office: Office, table: str, version: int, paused: set[str]) -> Iterator[Fact]:
         """Runs of the pipelines that are triggered by this table: one per version."""
-        facts: list[Fact] = []
         for definition in office.project.pipelines.values():
             if not any(isinstance(t, Updated) and t.table == table for t in definition.triggers):
                 continue
             key = f"updated:{definition.name}:{table}:{version}"
-            if definition.name in paused:
-                facts.append(f.TriggerSuppressed(definition.name, key, "the pipeline is paused", office.now_us))
+            try:
+                window = run_window(definition, office.now_us)
+            except RefusedError as error:
+                yield f.TriggerSuppressed(definition.name, key, error.message, office.now_us)
                 continue
-            facts.append(
-                f.RunCreated(
-                    office.new_id(),
-                    definition.name,
-                    office.code,
-                    key,
-                    "updated",
-                    office.now_us,
-                    {},
-                    run_window(definition, office.now_us),
-                    why=f"{table} version {version}",
-                    max_lost=office.max_lost,
-                )
+            if definition.name in paused:
+                yield f.TriggerSuppressed(definition.name, key, "the pipeline is paused", office.now_us)
+                continue
+            yield f.RunCreated(
+                office.new_id(),
+                definition.name,
+                office.code,
+                key,
+                "updated",
+                office.now_us,
+                {},
+                window,
+                why=f"{table} version {version}",
+                max_lost=office.max_lost,
             )
-        return facts
 
 
 def next_parts(parts: tuple[Part, ...], new: Part, mode: str) -> tuple[Part, ...]:

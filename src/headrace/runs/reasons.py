@@ -151,7 +151,7 @@ def of_run(
         return []
     if run.state in ("failed", "lost", "cancelled"):
         why = run.end_why or run.state
-        next_step = f"headrace runs retry {run.run}"
+        next_step = f"headrace run {run.pipeline}" if run.cause == "here" else f"headrace runs retry {run.run}"
         ended = Reason(about, run.state, f"{why} (by {run.cancelled_by})" if run.cancelled_by else why, next_step)
         return [ended, *_failed_items(run, items), *_skipped(cells)]
     if not has_engine and run.cause != "here":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from headrace.base.facts import Fact
@@ -38,15 +39,13 @@ class ScheduleDesk:
             case _:
                 pass
 
-    def due(self, office: Office, now_us: int, paused: set[str], models: ModelDesk) -> list[Fact]:
+    def due(self, office: Office, now_us: int, paused: set[str], models: ModelDesk) -> Iterator[Fact]:
         if not self.fires:
-            return []
-        facts: list[Fact] = []
+            return
         for definition in office.project.pipelines.values():
             for trigger in definition.triggers:
                 if isinstance(trigger, Schedule):
-                    facts += self._due_of(office, definition, trigger, now_us, definition.name in paused, models)
-        return facts
+                    yield from self._due_of(office, definition, trigger, now_us, definition.name in paused, models)
 
     def _due_of(
         self,
@@ -56,43 +55,39 @@ class ScheduleDesk:
         now_us: int,
         is_paused: bool,
         models: ModelDesk,
-    ) -> list[Fact]:
+    ) -> Iterator[Fact]:
         schedule = slots.parse_schedule(trigger.expression, trigger.timezone)
         name, slug = definition.name, trigger.slug
         last_us = self.last_us.get((name, slug))
         if last_us is None:
             start_us = now_us if trigger.start_us is None or not trigger.catchup else trigger.start_us - 1
             office.wake_in(schedule.next_after(now_us) - now_us)
-            first = f.SlotsSkipped(name, slug, start_us, start_us, 0, "the schedule begins here", now_us)
-            return [first]
+            yield f.SlotsSkipped(name, slug, start_us, start_us, 0, "the schedule begins here", now_us)
+            return
         due = slots.due_slots(schedule, last_us, now_us, trigger.catchup, limit=CATCHUP_AT_ONCE)
         office.wake_in(1 if due.more else max(schedule.next_after(now_us) - now_us, 1))
-        facts: list[Fact] = []
         if due.skipped is not None:
             why = "older than the newest due slot, and catch-up is off"
-            facts.append(f.SlotsSkipped(name, slug, last_us, due.skipped.last_us, -1, why, now_us))
+            yield f.SlotsSkipped(name, slug, last_us, due.skipped.last_us, -1, why, now_us)
         for slot in due.slots:
             if is_paused:
-                facts.append(f.SlotsSkipped(name, slug, slot - 1, slot, 1, "the pipeline is paused", now_us))
+                yield f.SlotsSkipped(name, slug, slot - 1, slot, 1, "the pipeline is paused", now_us)
                 continue
             window = slots.window_of(schedule, slot, definition.window or "slot")
             pair = (window.start_us, window.end_us)
             if definition.registers is not None:
-                facts += models.asked(office, definition, "schedule", f"slot {slot}", pair)
-                facts.append(f.SlotsSkipped(name, slug, slot - 1, slot, 1, "asked the model's controller", now_us))
+                yield from models.asked(office, definition, "schedule", f"slot {slot}", pair)
+                yield f.SlotsSkipped(name, slug, slot - 1, slot, 1, "asked the model's controller", now_us)
             else:
-                facts.append(
-                    f.RunCreated(
-                        office.new_id(),
-                        name,
-                        office.code,
-                        slot_key(name, slug, slot),
-                        "schedule",
-                        now_us,
-                        {},
-                        pair,
-                        waits=definition.reads,
-                        max_lost=office.max_lost,
-                    )
+                yield f.RunCreated(
+                    office.new_id(),
+                    name,
+                    office.code,
+                    slot_key(name, slug, slot),
+                    "schedule",
+                    now_us,
+                    {},
+                    pair,
+                    waits=definition.reads,
+                    max_lost=office.max_lost,
                 )
-        return facts

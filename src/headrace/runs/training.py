@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -52,7 +53,7 @@ class ModelDesk:
 
     def asked_by_person(
         self, office: Office, definition: PipelineDef, event: RunAsked, watermarks: dict[str, int]
-    ) -> list[Fact]:
+    ) -> Iterator[Fact]:
         """A person overrules cool-down and blocks, not a training in progress."""
         model = self._model(office, definition)
         if event.window is not None:
@@ -61,13 +62,12 @@ class ModelDesk:
             known = [watermarks[topic] for topic in definition.reads if topic in watermarks]
             reached_us = min(known) if known else office.now_us
             window = run_window(definition, reached_us - model.mature_us) or (0, reached_us - model.mature_us)
-        facts = self.asked(
-            office, definition, event.cause, event.why or "asked for", window, params=event.params, forced=True
-        )
-        refused = next((x for x in facts if isinstance(x, RetrainAsked) and not x.accepted), None)
-        if refused is not None:
-            raise RefusedError(f"{model.name}: {refused.why}", cure=f"headrace models show {model.name}", code="HR3030")
-        return facts
+        ask = c.Ask(by=event.cause, at_us=window[1] + model.mature_us, evidence=event.why or "asked for", forced=True)
+        decision = c.decide(self._state(model), ask, cooldown_us=model.cooldown_us)
+        if decision.action is None:
+            cure = f"headrace models show {model.name}"
+            raise RefusedError(f"{model.name}: {decision.reason}", cure=cure, code="HR3030")
+        yield from self.asked(office, definition, ask.by, ask.evidence, window, params=event.params, forced=True)
 
     def asked(
         self,
@@ -79,93 +79,83 @@ class ModelDesk:
         *,
         params: dict[str, object] | None = None,
         forced: bool = False,
-    ) -> list[Fact]:
+    ) -> Iterator[Fact]:
         """Somebody asks for a training about `window`: recorded whatever is decided, a run where it is accepted."""
         model = self._model(office, definition)
         about_us = window[1] + model.mature_us
-        state = self.states.get(model.name, c.ControllerState())
+        state = self._state(model)
         ask = c.Ask(by=by, at_us=about_us, evidence=evidence, forced=forced)
         decision = c.decide(state, ask, cooldown_us=model.cooldown_us)
         accepted = decision.action is not None
-        facts: list[Fact] = [RetrainAsked(model.name, by, evidence, about_us, accepted, decision.reason, office.now_us)]
+        yield RetrainAsked(model.name, by, evidence, about_us, accepted, decision.reason, office.now_us)
         if decision.action is None:
-            return facts
+            return
         run = office.new_id()
         started = c.decide(decision.state, c.RunStarted(run), cooldown_us=model.cooldown_us)
         window = run_window(definition, window[1]) or window
-        facts.append(
-            f.RunCreated(
-                run,
-                definition.name,
-                office.code,
-                f"retrain:{model.name}:{decision.action.number}",
-                "retrain",
-                office.now_us,
-                dict(params or {}),
-                window,
-                why=f"{by}: {evidence}",
-                max_lost=office.max_lost,
-            )
+        yield f.RunCreated(
+            run,
+            definition.name,
+            office.code,
+            f"retrain:{model.name}:{decision.action.number}",
+            "retrain",
+            office.now_us,
+            dict(params or {}),
+            window,
+            why=f"{by}: {evidence}",
+            max_lost=office.max_lost,
         )
-        facts.append(self._moved(model, started.state, decision.reason, office))
-        return facts
+        yield self._moved(model, started.state, decision.reason, office)
 
     # -- versions ------------------------------------------------------------------------------------------------
 
-    def on_registered(
-        self, office: Office, run: str, node: str, code: str, definition: PipelineDef, new: Registered
-    ) -> list[Fact]:
+    def on_registered(self, office: Office, run: str, node: str, code: str, new: Registered) -> Iterator[Fact]:
         """Number the version, let the gate judge it, move the alias or record the rejection."""
         model = office.project.models[new.model]
         number = self.last_version.get(model.name, 0) + 1
         champion = self.aliases.get((model.name, CHAMPION), 0)
         verdict = self._verdict(model, new, champion)
-        facts: list[Fact] = [
-            VersionRegistered(
-                model.name,
-                number,
-                new.codec,
-                new.path,
-                new.digest,
-                new.size_bytes,
-                run,
-                node,
-                code,
-                new.predict,
-                new.cutoff_us,
-                office.now_us,
-                new.rows_fit,
-                new.rows_test,
-                {"metrics": new.metrics, "gain": new.gain, "against": new.against, "verdict": verdict.reason},
-                new.reference,
-                new.golden,
-            )
-        ]
+        yield VersionRegistered(
+            model.name,
+            number,
+            new.codec,
+            new.path,
+            new.digest,
+            new.size_bytes,
+            run,
+            node,
+            code,
+            new.predict,
+            new.cutoff_us,
+            office.now_us,
+            new.rows_fit,
+            new.rows_test,
+            {"metrics": new.metrics, "gain": new.gain, "against": new.against, "verdict": verdict.reason},
+            new.reference,
+            new.golden,
+        )
         event_us = self._about_us(office, run, model)
         if verdict.promoted:
-            facts.append(
-                AliasMoved(model.name, CHAMPION, number, champion, "gate", verdict.reason, office.now_us, event_us)
-            )
+            yield AliasMoved(model.name, CHAMPION, number, champion, "gate", verdict.reason, office.now_us, event_us)
         else:
-            facts.append(VersionRejected(model.name, number, verdict.reason, office.now_us, event_us))
-        state = self.states.get(model.name, c.ControllerState())
+            yield VersionRejected(model.name, number, verdict.reason, office.now_us, event_us)
+        state = self._state(model)
         registered = c.decide(state, c.Registered(run, number), cooldown_us=model.cooldown_us)
         judged = c.decide(registered.state, c.Judged(number, verdict.promoted), cooldown_us=model.cooldown_us)
         if judged.state != state:
-            facts.append(self._moved(model, judged.state, judged.reason, office))
-        return facts
+            yield self._moved(model, judged.state, judged.reason, office)
 
-    def on_run_ended(self, office: Office, definition: PipelineDef, ended: f.RunEnded) -> list[Fact]:
+    def on_run_ended(self, office: Office, definition: PipelineDef, ended: f.RunEnded) -> Iterator[Fact]:
         if definition.registers is None or definition.registers not in office.project.models:
-            return []
+            return
         model = office.project.models[definition.registers]
         state = self.states.get(model.name)
         if state is None or state.run != ended.run:
-            return []
+            return
         decision = c.decide(state, c.RunEnded(ended.run, ended.state == "succeeded"), cooldown_us=model.cooldown_us)
-        return [self._moved(model, decision.state, decision.reason, office)]
+        yield self._moved(model, decision.state, decision.reason, office)
 
-    def move_alias(self, office: Office, event: AliasAsked) -> list[Fact]:
+    def move_alias(self, office: Office, event: AliasAsked) -> Iterator[Fact]:
         """Promote by hand, or back to the version that served before (`version` None)."""
         last = self.last_version.get(event.model, 0)
         current = self.aliases.get((event.model, event.alias), 0)
@@ -186,7 +176,7 @@ class ModelDesk:
         if target == current:
             raise RefusedError(f"version {target} of {event.model} is the {event.alias} already", code="HR3032")
         why = "rolled back" if event.version is None else "promoted by hand"
-        return [AliasMoved(event.model, event.alias, target, current, event.by, why, office.now_us)]
+        yield AliasMoved(event.model, event.alias, target, current, event.by, why, office.now_us)
 
     # -- inside --------------------------------------------------------------------------------------------------
 
@@ -202,6 +192,9 @@ class ModelDesk:
     def _about_us(self, office: Office, run: str, model: ModelDef) -> int:
         window = office.window_of(run)
         return office.now_us if window is None else window[1] + model.mature_us
+
+    def _state(self, model: ModelDef) -> c.ControllerState:
+        return self.states.get(model.name, c.ControllerState())
 
     def _moved(self, model: ModelDef, state: c.ControllerState, why: str, office: Office) -> ControllerMoved:
         return ControllerMoved(model.name, msgspec.Raw(msgspec.json.encode(state)), why, office.now_us)

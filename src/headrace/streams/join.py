@@ -72,30 +72,32 @@ class Side:
 
     `ends` are the offsets (per partition, exclusive) up to which it has the topic's rows: the pin of the next batch.
     Before `floor_us` only what a row at or after it can need is held; a batch that looks further back `lacks` rows.
+    `order` are columns (not joined) that decide which of two rows known at the same instant is the newer one.
     """
 
     join: JoinDef
     rows: pl.DataFrame
     ends: dict[int, int] = field(default_factory=dict[int, int])
     floor_us: int | None = None
+    order: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        self.rows = sort_history(self.rows, self.join)
+        self.rows = sort_history(self.rows, self.join, self.order)
 
     def extend(self, rows: pl.DataFrame, ends: Mapping[int, int]) -> None:
         """Add rows that were appended to the topic; `ends` are the offsets read up to."""
         self.ends.update(ends)
-        fresh = sort_history(rows, self.join)
+        fresh = sort_history(rows, self.join, self.order)
         if fresh.is_empty():
             return
         if self.rows.is_empty():
             self.rows = fresh
             return
         known = self.join.known
-        is_newer = fresh[known][0] >= self.rows[known][-1]
+        is_newer = fresh[known][0] > self.rows[known][-1]
         grown = pl.concat([self.rows, fresh.select(self.rows.columns)], rechunk=False)
         if not is_newer:
-            grown = grown.sort(known, maintain_order=True)
+            grown = grown.sort(known, *self.order, maintain_order=True)
         if grown.n_chunks() > _CHUNKS_LIMIT:
             grown = grown.rechunk()
         # Both parts are sorted and in order; without the flag each search would scan for it.
@@ -110,7 +112,7 @@ class Side:
 
     def join_to(self, left: pl.DataFrame) -> pl.DataFrame:
         """The batch joined; only the rows that it can see are looked at."""
-        return join_asof(left, self._visible(left), self.join)
+        return join_asof(left, self._visible(left).drop(self.order), self.join)
 
     def evict(self, before_us: int) -> None:
         """Forget what no row at or after `before_us` can need: too old ones, or all but the newest of each key."""

@@ -24,6 +24,7 @@ from headrace.streams.facts import (
     ShardDied,
     ShardHeld,
     ShardStarted,
+    TriggerFired,
     TriggerProgressed,
 )
 
@@ -177,8 +178,10 @@ def test_what_is_not_at_rest_is_named(store: SqlStore) -> None:
 
     assert lines() == ["monitor drift has 1 due windows that are not judged"]
     happens(store, appended("flights", 5), log="clients")
-    happens(store, CursorMoved("clients", 1), RunCreated("r1", "daily", "c", "k", "person", 1), log="engine")
+    happens(store, RunCreated("r1", "daily", "c", "k", "person", 1), log="engine")
     happens(store, appended("flights", 2), log="clients")
+    fired = TriggerFired("alert", "events", "0:1", (("flights", 0, 0, 1),), 1, 1)
+    happens(store, fired, log="trigger:alert:events")
     asked = store.ask("run", None, key="a", at_us=1)
     register = VersionRegistered("delay", 1, "lgb", "p", "d", 1, "r1", "fit", "c", "m:f", 0, 1)
     happens(store, register, AliasMoved("delay", "champion", 1, 0, "gate", "first", 1), log="engine")
@@ -186,7 +189,7 @@ def test_what_is_not_at_rest_is_named(store: SqlStore) -> None:
     assert lines() == [
         "run r1 of daily is running",
         f"request {asked} (run) is not answered",
-        "engine has followed clients to 1 of 2",
+        "the engine has not followed 1 news of trigger:alert:events",
         "stream score/0 is at 5 of 7",
         "trigger events of alert is at 0 of 7 in flights/0",
         "stream score/0 scores with version None, the champion is 1",
@@ -195,5 +198,5 @@ def test_what_is_not_at_rest_is_named(store: SqlStore) -> None:
     happens(store, batch(1, 5, 7), ModelHeld("score", 0, "delay", 1, 1, 1))
     happens(store, TriggerProgressed("alert", "events", (7,), msgspec.Raw(b"null"), 0, 1), log="trigger")
     judged = WindowJudged("drift", "delay", (0, 60), 1, 9, True, "", {}, "r1", 1)
-    happens(store, CursorMoved("clients", 2), judged, RunEnded("r1", "succeeded", 9), log="engine")
+    happens(store, CursorMoved("trigger:alert:events", 1), judged, RunEnded("r1", "succeeded", 9), log="engine")
     assert lines() == [f"request {asked} (run) is not answered"]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from headrace.data.facts import Part
+from headrace.errors import NotFoundError
 from headrace.graph.definitions import Project
-from headrace.runs.rows import ActiveRun, Restored
-from headrace.store.sql.reads import restore, runs
+from headrace.runs.rows import ActiveRun, Restored, RunRow
+from headrace.store.sql.reads import project, restore, runs, settled
 from headrace.store.sql.store import SqlStore
 
 _PARTS = msgspec.json.Decoder(tuple[Part, ...])
@@ -31,9 +33,9 @@ class EngineSqlStore(SqlStore):
             ask = connection.execute
             wanted = {base.code, *(run.run.code for run in base.runs)} - {""}
             codes = {
-                code: project.encode()
+                code: body.encode()
                 for code in wanted
-                for (project,) in ask("SELECT project FROM codes WHERE code = ?", (code,))
+                for (body,) in ask("SELECT project FROM codes WHERE code = ?", (code,))
             }
             tables = {
                 name: (version, _PARTS.decode(parts))
@@ -69,11 +71,20 @@ class EngineSqlStore(SqlStore):
         )
         return [run for (log,) in logs for run in restore.active_runs(self.database, log)]
 
-    def generation(self, run: str) -> int | None:
-        row = runs.run(self.database, run)
-        return None if row is None else row.generation
+    def run_row(self, run: str) -> RunRow | None:
+        return runs.run(self.database, run)
 
-    def watermarks(self, project: Project) -> dict[str, int]:
+    def run_of_key(self, key: str) -> str | None:
+        row = runs.run_by_key(self.database, key)
+        return None if row is None else row.run
+
+    def project_of(self, code: str) -> bytes:
+        row = project.code(self.database, code)
+        if row is None:
+            raise NotFoundError(f"the code version {code!r} was never deployed here", cure="headrace runs ls")
+        return row.project
+
+    def watermarks(self, definitions: Project) -> dict[str, int]:
         """Declared completeness; for the output of a stream the least watermark of its shards; else the newest rows."""
         with self.database.reading(is_snapshot=True) as connection:
             ask = connection.execute
@@ -85,14 +96,33 @@ class EngineSqlStore(SqlStore):
             shards: dict[str, list[int | None]] = defaultdict(list)
             for stream, watermark_us in ask("SELECT stream, watermark_us FROM shards"):
                 shards[stream].append(watermark_us)
-        for stream in project.streams.values():
+        for stream in definitions.streams.values():
             found = shards.get(stream.name, [])
-            source = project.topics.get(stream.source.topic)
+            source = definitions.topics.get(stream.source.topic)
             if source is not None and (len(found) < source.partitions or None in found):
                 marks.pop(stream.to, None)
             elif known := [mark for mark in found if mark is not None]:
                 marks[stream.to] = min(known)
         return marks
+
+    def champions(self) -> dict[str, int]:
+        """Model → the event time from which its first champion serves."""
+        rows = self.database.read(
+            "SELECT model, coalesce(event_us, at_us) FROM alias_history WHERE alias = 'champion'"
+            " ORDER BY at_us DESC, log DESC, seq DESC"
+        )
+        return dict(rows)
+
+    def unsettled(
+        self,
+        *,
+        sources: Mapping[str, str],
+        triggers: Mapping[tuple[str, str], str],
+        bound: Mapping[str, str],
+        windows: Mapping[str, Sequence[int]],
+    ) -> list[str]:
+        """What is still to happen; see `store.sql.reads.settled`."""
+        return settled.unsettled(self.database, sources=sources, triggers=triggers, bound=bound, windows=windows)
 
     def change_count(self) -> int:
         if self.database.is_memory:

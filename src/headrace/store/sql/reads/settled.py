@@ -55,17 +55,30 @@ def _requests(connection: Connection) -> Iterator[str]:
 
 
 def _cursors(connection: Connection) -> Iterator[str]:
-    sql = "SELECT c.owner, c.log, c.seq, l.head FROM cursors c JOIN logs l ON l.name = c.log WHERE c.seq < l.head"
-    for owner, log, seq, head in connection.execute(sql):
-        yield f"{owner} has followed {log} to {seq} of {head}"
+    # What a follower acts on; the rest of a log moves no cursor.
+    sql = """
+        SELECT l.name, count(*) FROM logs l
+        JOIN facts f ON f.log = l.name AND f.kind IN ('TriggerFired', 'TablePublished')
+            AND f.seq > coalesce((SELECT c.seq FROM cursors c WHERE c.owner = 'engine' AND c.log = l.name), 0)
+        WHERE substr(l.name, 1, 8) = 'trigger:' OR substr(l.name, 1, 4) = 'run:'
+        GROUP BY l.name
+    """
+    for log, n in connection.execute(sql):
+        yield f"the engine has not followed {n} news of {log}"
 
 
 def _shards(
     connection: Connection, sources: Mapping[str, str], heads: Mapping[str, Mapping[int, int]]
 ) -> Iterator[str]:
-    found = connection.execute("SELECT stream, shard, next_offset, why FROM shards").fetchall()
-    at = {(stream, shard): (offset, why) for stream, shard, offset, why in found}
+    found = connection.execute("SELECT stream, shard, next_offset, why, watermark_us FROM shards").fetchall()
+    at = {(stream, shard): (offset, why) for stream, shard, offset, why, _ in found}
+    marks = {(stream, shard): mark for stream, shard, _, _, mark in found}
+    complete = dict(connection.execute("SELECT name, complete_through_us FROM topics").fetchall())
     for stream, topic in sources.items():
+        through_us = complete.get(topic)
+        late = [shard for (name, shard), mark in marks.items() if name == stream and (mark or 0) < (through_us or 0)]
+        if late:
+            yield f"stream {stream} has not passed what is complete of {topic} in shards {', '.join(map(str, late))}"
         for partition, head in heads.get(topic, {}).items():
             offset, why = at.get((stream, partition), (None, None))
             because = f": {why}" if why else ""

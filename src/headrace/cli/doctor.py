@@ -1,0 +1,193 @@
+"""`headrace doctor`: this machine, the project and its store, one line each with what to do."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import sqlite3
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from headrace.cli.here import ENGINE_LOCK, loaded, settings_of
+from headrace.cli.output import show_json, show_line
+from headrace.cli.parser import PLAIN, Common, make_app
+from headrace.cli.words import length, size
+from headrace.errors import HeadraceError
+from headrace.settings import Settings
+
+app = make_app("doctor", "Check this machine, the project and its store.")
+
+_LOW_BYTES = 1 << 30
+_WAL_LIMIT_BYTES = 256 << 20
+_HELD_S = 2.0
+_SQLITE = (3, 37)  # STRICT tables and `RETURNING`; older ones are not tested
+_EXTRAS = ("lightgbm", "sklearn", "skops", "matplotlib")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at: `level` is ok, warn or fail; `cure` what to do unless it is ok."""
+
+    level: str
+    what: str
+    found: str
+    cure: str = ""
+
+
+@app.default
+def doctor(*, common: Common = PLAIN) -> int:
+    """Check this machine, the project and its store. The exit code is 1 where something fails."""
+    findings = list(examine(common))
+    if common.json:
+        show_json(findings)
+    else:
+        for finding in findings:
+            show_line(f"{finding.level:<4}  {finding.what:<10} {finding.found}", finding.level)
+            if finding.cure:
+                show_line(f"      try        {finding.cure}")
+    return int(any(finding.level == "fail" for finding in findings))
+
+
+def examine(common: Common) -> Iterator[Finding]:
+    """Everything, the machine first; what comes after a failed step is left out."""
+    yield from machine()
+    try:
+        settings = settings_of(common)
+    except HeadraceError as error:
+        yield _failed("settings", error)
+        return
+    yield from project(settings)
+    yield from place(settings)
+    if settings.database.exists():
+        yield from store(settings)
+    else:
+        yield Finding("ok", "store", f"{settings.database} will be made by the first command that writes")
+    yield from holders(settings)
+
+
+def machine() -> Iterator[Finding]:
+    yield Finding("ok", "python", f"{platform.python_version()} at {sys.executable}")
+    version = sqlite3.sqlite_version
+    if sqlite3.sqlite_version_info >= _SQLITE:
+        yield Finding("ok", "sqlite", version)
+    else:
+        yield Finding("fail", "sqlite", f"{version} is too old", "use a Python with SQLite 3.37 or newer")
+    found = [name for name in _EXTRAS if importlib.util.find_spec(name) is not None]
+    yield Finding("ok", "extras", ", ".join(found) or "none installed")
+
+
+def project(settings: Settings) -> Iterator[Finding]:
+    """The settings, whether the code imports, and whether its secrets have values."""
+    if not settings.is_project:
+        yield Finding("warn", "project", f"no headrace.toml at or above {settings.root}", "headrace new my-project")
+        return
+    env = f", env {settings.env}" if settings.env else ""
+    yield Finding("ok", "project", f"{settings.name} at {settings.root}{env}")
+    try:
+        found = loaded(settings)
+    except HeadraceError as error:
+        yield _failed("code", error)
+        return
+    errors = [problem for problem in found.problems if problem.level == "error"]
+    if errors:
+        yield Finding("fail", "code", f"{errors[0].where}: {errors[0].message}", "headrace check")
+    else:
+        yield Finding("ok", "code", f"{len(found.project.modules)} modules import")
+    from headrace.connectors.secrets import resolve
+
+    for name in sorted({*found.secrets, *settings.secrets}):
+        try:
+            resolve(name, settings.secrets)
+        except HeadraceError as error:
+            yield _failed("secret", error)
+        else:
+            yield Finding("ok", "secret", f"{name} from {settings.secrets[name]}")
+
+
+def place(settings: Settings) -> Iterator[Finding]:
+    """The disk that the store lies on."""
+    from headrace.store.sql.place import refuse_remote
+
+    folder = settings.home
+    while not folder.exists():
+        folder = folder.parent
+    try:
+        refuse_remote(folder)
+    except HeadraceError as error:
+        yield _failed("disk", error)
+    if not os.access(folder, os.W_OK):
+        yield Finding("fail", "disk", f"{folder} is not writable", "HEADRACE_HOME=/some/local/folder")
+    free = shutil.disk_usage(folder).free
+    if free < _LOW_BYTES:
+        yield Finding("warn", "disk", f"{size(free)} free at {folder}", "free some space before a run needs it")
+    else:
+        yield Finding("ok", "disk", f"{size(free)} free at {folder} ({_file_system(folder)})")
+
+
+def store(settings: Settings) -> Iterator[Finding]:
+    """Whether the database is sound, its revision, its log, and who holds it."""
+    from headrace.app import open_store
+    from headrace.store.sql import schema
+
+    try:
+        opened = open_store(settings)
+    except HeadraceError as error:
+        yield _failed("store", error)
+        return
+    try:
+        with opened.database.reading() as connection:
+            revision = schema.revision(connection)
+        broken = [str(row[0]) for row in opened.database.read("PRAGMA quick_check(3)") if row[0] != "ok"]
+        if broken:
+            yield Finding("fail", "store", "; ".join(broken), "stop everything, keep the file, restore a copy")
+        else:
+            n_bytes = settings.database.stat().st_size
+            yield Finding("ok", "store", f"{settings.database}, {size(n_bytes)}, schema {revision}, sound")
+        wal = opened.wal_bytes()
+        cure = "end the reader that holds it back; headrace dev empties it when idle" if wal > _WAL_LIMIT_BYTES else ""
+        yield Finding("warn" if cure else "ok", "wal", f"{size(wal)} not yet in the database", cure)
+        held = opened.holder()
+        if held is not None and held[1] > _HELD_S:
+            pid, seconds = held
+            yield Finding("warn", "lock", f"process {pid} holds the store for {seconds:.0f} s", f"ps -fp {pid}")
+    except HeadraceError as error:
+        yield _failed("store", error)
+    finally:
+        opened.close()
+
+
+def holders(settings: Settings) -> Iterator[Finding]:
+    """Who holds the rights of this project."""
+    from headrace.engine.rights import holder_of
+
+    pid = holder_of(settings.locks / ENGINE_LOCK)
+    if pid is None:
+        yield Finding("ok", "engine", "none is running: headrace dev starts one")
+    else:
+        yield Finding("ok", "engine", f"process {pid} is running{_since(settings.locks / ENGINE_LOCK)}")
+    if settings.locks.is_dir():
+        for lock in sorted(settings.locks.glob("run-*.lock")):
+            if (runner := holder_of(lock)) is not None:
+                yield Finding("ok", "run", f"process {runner} runs a pipeline by itself")
+
+
+def _since(lock: Path) -> str:
+    import time
+
+    return f" for {length(int((time.time() - lock.stat().st_mtime) * 1e6))}"
+
+
+def _file_system(folder: Path) -> str:
+    from headrace.store.sql.place import file_system
+
+    mounts = Path("/proc/mounts")
+    return (file_system(folder, mounts.read_text()) if mounts.exists() else None) or "unknown file system"
+
+
+def _failed(what: str, error: HeadraceError) -> Finding:
+    where = f"{error.where}: " if error.where else ""
+    return Finding("fail", what, f"{error.code} {where}{error.message}", error.cure or "")

@@ -1,0 +1,200 @@
+"""`headrace why`: what waits or fails, the reason, and the next step. The reasons themselves are in `runs.reasons`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from headrace.cli.here import Here, now_us, open_here
+from headrace.cli.names import LAST
+from headrace.cli.output import show_json, show_line
+from headrace.cli.parser import PLAIN, Common, make_app
+from headrace.cli.pipelines import next_slot_us, paused_by
+from headrace.cli.streams import lag_of
+from headrace.cli.tasks import graph_of, unfinished_items
+from headrace.errors import NotFoundError
+from headrace.models.controller import ControllerState
+from headrace.runs import reasons
+from headrace.runs.monitoring import PREFIX, first_window_end
+from headrace.runs.reasons import Reason
+from headrace.settings import near
+from headrace.triggers.groups import EventGroup
+
+app = make_app("why", "Say what waits or fails, the reason and the next step.")
+
+ACTIVE = ("waiting", "running", "cancelling")
+ENDED_BADLY = ("failed", "lost")
+
+
+@app.default
+def why(subject: str | None = None, /, *, common: Common = PLAIN) -> None:
+    """Say what waits or fails, the reason and the next step: of one thing, or of everything.
+
+    Parameters
+    ----------
+    subject
+        A run, a pipeline, a stream, a monitor or a model; the word last for the newest run. All of them without it.
+    """
+    with open_here(common) as here:
+        found = list(dict.fromkeys(everything(here) if subject is None else about(here, subject)))
+    if common.json:
+        return show_json(found)
+    if not found:
+        return show_line(f"nothing waits or fails{'' if subject is None else f' in {subject}'}", "ok")
+    for reason in found:
+        show_line(f"{reason.about}: {reason.state}: {reason.why}", reason.state)
+        if reason.next:
+            show_line(f"  next: {reason.next}")
+    return None
+
+
+def everything(here: Here) -> Iterator[Reason]:
+    """All runs that have not ended, pipelines whose newest run went wrong, streams, monitors and models."""
+    from headrace.store.sql.reads import runs
+
+    if here.engine is None:
+        yield Reason("engine", "stopped", reasons.NO_ENGINE, reasons.START_ENGINE)
+    for row in runs.runs(here.db, states=ACTIVE, limit=100):
+        yield from of_run(here, row.run)
+    for row in runs.latest(here.db).values():
+        if row.state in ENDED_BADLY:
+            yield from of_run(here, row.run)
+    project = here.project
+    for names, of in ((project.streams, of_stream), (project.monitors, of_monitor), (project.models, of_model)):
+        for name in names:
+            yield from of(here, name)
+
+
+def about(here: Here, subject: str) -> Iterator[Reason]:
+    """The reasons of everything that has that name. Raises NotFoundError, with the near match, where nothing has."""
+    from headrace.store.sql.reads import runs
+
+    project = here.project
+    if subject == LAST and (newest := runs.runs(here.db, limit=1)):
+        subject = newest[0].run
+    is_known = False
+    if runs.run(here.db, subject) is not None:
+        is_known = True
+        yield from of_run(here, subject)
+    for names, of in (
+        (project.pipelines, of_pipeline),
+        (project.streams, of_stream),
+        (project.monitors, of_monitor),
+        (project.models, of_model),
+    ):
+        if subject in names:
+            is_known = True
+            yield from of(here, subject)
+    if not is_known:
+        names = [*project.pipelines, *project.streams, *project.monitors, *project.models]
+        raise NotFoundError(
+            f"there is nothing that is called {subject!r}{near(subject, names)}",
+            cure="a run's id (headrace runs ls), a pipeline, a stream, a monitor or a model",
+            code="HR2010",
+        )
+
+
+def of_run(here: Here, run: str) -> list[Reason]:
+    from headrace.store.sql.reads import runs
+
+    row = runs.run(here.db, run)
+    if row is None:
+        return []
+    cells = runs.cells(here.db, run)
+    items = unfinished_items(here, run, cells)
+    graph = graph_of(here, row)
+    return reasons.of_run(row, graph, cells, items, watermarks=watermarks(here), has_engine=here.engine is not None)
+
+
+def of_pipeline(here: Here, name: str) -> Iterator[Reason]:
+    from headrace.store.sql.reads import runs, streams
+
+    definition = here.project.pipelines[name]
+    groups = [
+        msgspec.json.decode(row.held, type=EventGroup) for row in streams.triggers(here.db) if row.pipeline == name
+    ]
+    for row in runs.runs(here.db, pipeline=name, states=ACTIVE, limit=20):
+        yield from of_run(here, row.run)
+    last = runs.runs(here.db, pipeline=name, limit=1)
+    if last and last[0].state in ENDED_BADLY:
+        yield from of_run(here, last[0].run)
+    yield from reasons.of_pipeline(
+        definition,
+        paused_by=paused_by(here, name),
+        next_slot_us=next_slot_us(definition, now_us()),
+        fires_schedules=here.settings.schedules,
+        has_engine=here.engine is not None,
+        held_events=sum(len(group.held) for group in groups),
+    )
+    if definition.registers is not None and definition.registers in here.project.models:
+        yield from of_model(here, definition.registers)
+
+
+def of_stream(here: Here, name: str) -> list[Reason]:
+    from headrace.store.sql.reads import streams
+
+    definition = here.project.streams[name]
+    has_engine = here.engine is not None
+    shards = streams.shards(here.db, name)
+    if not shards:
+        step = "goes by itself" if has_engine else reasons.START_ENGINE
+        why = "it has not started" if has_engine else reasons.NO_ENGINE
+        return [Reason(f"stream {name}", "waiting", why, step)]
+    return [
+        reason
+        for shard in shards
+        for reason in reasons.of_shard(shard, lag=lag_of(here, definition, shard), has_engine=has_engine)
+    ]
+
+
+def of_monitor(here: Here, name: str) -> Iterator[Reason]:
+    from headrace.store.sql.reads import models, monitors, runs
+
+    definition = here.project.monitors[name]
+    for row in runs.runs(here.db, pipeline=PREFIX + name, states=(*ACTIVE, *ENDED_BADLY), limit=1):
+        yield from of_run(here, row.run)
+    served = [row for row in models.alias_history(here.db, definition.model, limit=1000) if row.alias == "champion"]
+    last = monitors.windows(here.db, name, limit=1)
+    next_end_us: int | None = None
+    if last:
+        next_end_us = last[0].end_us + definition.window_us
+    elif served:
+        next_end_us = first_window_end(definition, served[-1].event_us or served[-1].at_us)
+    yield from reasons.of_monitor(
+        definition,
+        here.project.models.get(definition.model),
+        has_champion=bool(served),
+        next_end_us=next_end_us,
+        watermarks=watermarks(here),
+    )
+
+
+def of_model(here: Here, name: str) -> list[Reason]:
+    from headrace.store.sql.reads import models
+
+    row = models.controller(here.db, name)
+    asks = models.asks(here.db, name, limit=1)
+    versions = models.versions(here.db, name, limit=1)
+    return reasons.of_model(
+        here.project.models[name],
+        champion=models.alias(here.db, name, "champion"),
+        versions=versions[0].version if versions else 0,
+        controller=ControllerState() if row is None else msgspec.json.decode(row.state, type=ControllerState),
+        last_ask=f"{asks[0].by}: {asks[0].why}" if asks and not asks[0].is_accepted else None,
+        trainer=next((p.name for p in here.project.pipelines.values() if p.registers == name), None),
+    )
+
+
+def watermarks(here: Here) -> dict[str, int]:
+    """How far each topic is complete in event time: as declared, or as far as all shards of its stream have come."""
+    from headrace.store.sql.reads import streams, topics
+
+    found = {
+        row.topic: row.complete_through_us for row in topics.topics(here.db) if row.complete_through_us is not None
+    }
+    for definition in here.project.streams.values():
+        shards = [shard.watermark_us for shard in streams.shards(here.db, definition.name)]
+        if shards and None not in shards:
+            found[definition.to] = min(us for us in shards if us is not None)
+    return found

@@ -1,0 +1,103 @@
+"""Kills and pauses the demo's own processes while it plays: the result has to be the same."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+PAUSE_S = (0.5, 4.0)
+DELAY_S = 0.25  # a strike comes so long after its day began at most
+
+
+class EngineHandle(Protocol):
+    """The process that everything else descends from."""
+
+    @property
+    def pid(self) -> int | None: ...
+
+
+@dataclass
+class Chaos:
+    """`strikes` kills or pauses, spread over the steps at random."""
+
+    strikes: int
+    steps: int
+    dice: random.Random = field(default_factory=random.Random)
+    kills: int = 0
+    pauses: int = 0
+    log: list[str] = field(default_factory=list[str])
+    _due_s: list[float] = field(default_factory=list[float])
+    _paused: dict[int, float] = field(default_factory=dict[int, float])
+    _when: list[int] = field(default_factory=list[int])
+
+    def __post_init__(self) -> None:
+        self._when = sorted(self.dice.sample(range(2, self.steps), self.strikes))
+
+    def begin_step(self, number: int) -> None:
+        """A day begins: those strikes that fall on it come within a quarter of a second."""
+        now_s = time.monotonic()
+        self._due_s += [now_s + self.dice.uniform(0, DELAY_S) for step in self._when if step == number]
+
+    def tend(self, engine: EngineHandle) -> None:
+        """Strike where it is time, and let paused processes go on."""
+        now_s = time.monotonic()
+        for pid, until_s in tuple(self._paused.items()):
+            if now_s >= until_s:
+                del self._paused[pid]
+                _signal(pid, signal.SIGCONT)
+        for due_s in tuple(self._due_s):
+            if now_s >= due_s:
+                self._due_s.remove(due_s)
+                self._strike(engine, now_s)
+
+    def end(self) -> None:
+        """Let everybody go on."""
+        for pid in self._paused:
+            _signal(pid, signal.SIGCONT)
+        self._paused.clear()
+
+    def _strike(self, engine: EngineHandle, now_s: float) -> None:
+        if engine.pid is None:
+            return
+        victims = [("engine", engine.pid), *family(engine.pid)]
+        kind = self.dice.choice(sorted({kind for kind, _ in victims}))
+        pid = self.dice.choice([pid for name, pid in victims if name == kind])
+        if self.dice.random() < 0.3:
+            if _signal(pid, signal.SIGSTOP):
+                self.pauses += 1
+                self._paused[pid] = now_s + self.dice.uniform(*PAUSE_S)
+                self.log.append(f"paused {kind} {pid}")
+        elif _signal(pid, signal.SIGKILL):
+            self.kills += 1
+            self.log.append(f"killed {kind} {pid}")
+
+
+def family(engine: int) -> list[tuple[str, int]]:
+    """(kind, pid) of the engine's workers and stream processes that live now (Linux)."""
+    found: list[tuple[str, int]] = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            command = (entry / "cmdline").read_bytes()
+        except (OSError, ValueError, IndexError):
+            continue  # it ended while we looked
+        if parent == engine:
+            for kind, mark in (("worker", b"headrace.executors.worker"), ("stream", b"headrace.engine.stream_process")):
+                if mark in command:
+                    found.append((kind, int(entry.name)))
+    return sorted(found)
+
+
+def _signal(pid: int, number: int) -> bool:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    return True

@@ -1,0 +1,177 @@
+"""`headrace demo`: a project is laid out, an engine serves it, the year is played, the story is told."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from headrace.app import open_store
+from headrace.demo.chaos import Chaos
+from headrace.demo.player import Player
+from headrace.demo.record import Record, load
+from headrace.engine.doorbell import doorbell_path, ring
+from headrace.engine.rights import holder_of
+from headrace.errors import EngineUnavailableError
+from headrace.graph.definitions import Project, decode
+from headrace.settings import Settings, read_settings
+from headrace.store.sql.engine_store import EngineSqlStore
+from headrace.store.sql.reads import project as project_rows
+from headrace.store.sql.reads import runs as run_rows
+
+PROJECT = Path(__file__).with_name("project")
+START_S = 30.0
+
+Progress = Callable[[int, int, str], None]
+"""(steps done, steps in all, what is happening)."""
+
+
+@dataclass(frozen=True)
+class Played:
+    """A year that was played: where its store is, what the record holds, and what was done to its processes."""
+
+    settings: Settings
+    project: Project
+    record: Record
+    kills: int
+    pauses: int
+    seconds: float
+
+
+@dataclass
+class EngineProcess:
+    """An engine in a process of its own, started again whenever it dies."""
+
+    settings: Settings
+    popen: subprocess.Popen[bytes] | None = None
+    starts: int = 0
+    log: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.settings.home.mkdir(parents=True, exist_ok=True)
+        self.log = self.settings.home / "engine.log"
+
+    @property
+    def pid(self) -> int | None:
+        return None if self.popen is None or self.popen.poll() is not None else self.popen.pid
+
+    def tend(self) -> None:
+        """Start it where it does not run."""
+        if self.pid is not None:
+            return
+        self.starts += 1
+        with self.log.open("ab") as output:
+            self.popen = subprocess.Popen(
+                [sys.executable, "-m", "headrace.cli.main", "dev", "--no-reload"],
+                cwd=self.settings.root,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+
+    def stop(self) -> None:
+        if self.popen is None or self.pid is None:
+            return
+        self.popen.terminate()
+        try:
+            self.popen.wait(15)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            self.popen.wait()
+
+
+def play(folder: Path, progress: Progress, *, speed: float | None = None, strikes: int = 0) -> Played:
+    """Play the whole year into a fresh project at `folder`. `speed` is days per second at most."""
+    began_s = time.monotonic()
+    settings = lay_out(folder, strikes=strikes)
+    progress(0, 1, "reading the record of 2013")
+    engine = EngineProcess(settings)
+    engine.tend()
+    record = load()
+    store = open_store(settings)
+    try:
+        project = _deployed(store, engine)
+        player = Player(store, project, record, doorbell_path(settings.home))
+        total = len(player.steps)
+        player.append_next()
+        progress(1, total, "training the first model")
+        _train_first(store, settings, engine)
+        player.settle(engine.tend)
+        chaos = Chaos(strikes, total)
+
+        def tend() -> None:
+            engine.tend()
+            chaos.tend(engine)
+
+        for number in range(player.done, total):
+            day_s = time.monotonic()
+            chaos.begin_step(number)
+            until = player.append_next()
+            try:
+                player.settle(tend)
+            finally:
+                if number == total - 1:
+                    chaos.end()
+            progress(number + 1, total, f"{until:%B %d}")
+            if speed:
+                time.sleep(max(0.0, 1 / speed - (time.monotonic() - day_s)))
+        chaos.end()
+        player.settle(engine.tend)
+    finally:
+        engine.stop()
+        store.close()
+    return Played(settings, project, record, chaos.kills, chaos.pauses, time.monotonic() - began_s)
+
+
+def lay_out(folder: Path, *, strikes: int) -> Settings:
+    """A fresh copy of the demo's project. What an earlier demo left there is removed, any other folder is refused."""
+    if folder.exists() and any(folder.iterdir()) and not (folder / "flights").is_dir():
+        raise EngineUnavailableError(
+            f"{folder} holds something that is not a demo", cure="choose another folder with --keep", code="HR5041"
+        )
+    if holder_of(folder / ".headrace" / "locks" / "engine.lock") is not None:
+        raise EngineUnavailableError(
+            f"an engine serves {folder}", cure="end it first, or choose another folder with --keep", code="HR5010"
+        )
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(PROJECT, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    if strikes:
+        # A kill is no fault of the task that it hits: with so many of them nobody should run out of tries.
+        toml = folder / "headrace.toml"
+        toml.write_text(f"max_lost = {strikes + 5}\n" + toml.read_text())
+    return read_settings(folder)
+
+
+def _deployed(store: EngineSqlStore, engine: EngineProcess) -> Project:
+    deadline_s = time.monotonic() + START_S
+    while (row := project_rows.current_code(store.database)) is None:
+        if time.monotonic() > deadline_s or engine.pid is None:
+            raise EngineUnavailableError(
+                f"the engine did not deploy the demo:\n{engine.log.read_text()[-2000:]}", cure=f"see {engine.log}"
+            )
+        time.sleep(0.01)
+    return decode(row.project)
+
+
+def _train_first(store: EngineSqlStore, settings: Settings, engine: EngineProcess) -> None:
+    """Ask for the first training, as a person would with `headrace trigger retrain`, and wait for its end."""
+    body = {"pipeline": "retrain", "by": "demo", "why": "the first model"}
+    request = store.ask("trigger", body, key="demo:first", at_us=time.time_ns() // 1000)
+    ring(doorbell_path(settings.home))
+    while (answer := store.answer(request)) is None:
+        engine.tend()
+        time.sleep(0.01)
+    if answer[0] != "done":
+        raise EngineUnavailableError(f"the first training was refused: {answer[1]['message']}", code="HR5042")
+    run = answer[1]["run"]
+    while (row := run_rows.run(store.database, run)) is None or row.ended_us is None:
+        engine.tend()
+        time.sleep(0.01)
+    if row.state != "succeeded":
+        raise EngineUnavailableError(
+            f"the first training {row.state}: {row.end_why}", cure=f"headrace logs {run}", code="HR5042"
+        )

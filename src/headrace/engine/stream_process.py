@@ -1,0 +1,173 @@
+"""The entry of a stream process: `python -m headrace.engine.stream_process --root … --shards "score:0;score:1"`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import selectors
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from headrace.base.clock import SystemClock
+from headrace.connectors.holdings import Holdings
+from headrace.engine.doorbell import ring
+from headrace.engine.stream_runner import Place, StreamRunner
+from headrace.errors import HeadraceError, ProjectError, StoreError, SupersededError
+from headrace.graph.project import load_project
+from headrace.settings import read_settings
+from headrace.storage.local import LocalStorage
+from headrace.store.sql.engine_store import EngineSqlStore
+from headrace.store.sql.reads import project as project_rows
+
+POLL_S = 0.5  # a lost ring costs this much, never a row
+PAUSE_AFTER_ERROR_S = 1.0
+DISAGREEMENT = "HR4060"
+
+
+class Waker:
+    """What a process sleeps on: the pipe from its engine, and its own threads. The end of the pipe is the engine's."""
+
+    def __init__(self, fd: int | None) -> None:
+        self.is_orphan = False
+        self._engine = fd
+        self._own, self._ring = os.pipe()
+        os.set_blocking(self._own, False)
+        os.set_blocking(self._ring, False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._own, selectors.EVENT_READ)
+        if fd is not None:
+            os.set_blocking(fd, False)
+            self._selector.register(fd, selectors.EVENT_READ)
+
+    def ring(self) -> None:
+        """Wake up. Any thread, and a signal handler, may call it."""
+        try:
+            os.write(self._ring, b"1")
+        except BlockingIOError:
+            return  # full of rings already
+
+    def wait(self, seconds: float) -> None:
+        for key, _ in self._selector.select(seconds):
+            self._drain(key.fd)
+
+    def _drain(self, fd: int) -> None:
+        try:
+            while body := os.read(fd, 4096):
+                if len(body) < 4096:
+                    return
+        except BlockingIOError:
+            return
+        if fd == self._engine:  # its last writer is gone
+            self.is_orphan = True
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Own the shards until SIGTERM, or until the engine that started this process is gone."""
+    given = _parser().parse_args(arguments)
+    waker = Waker(given.wake_fd)
+    is_over: list[int] = []
+
+    def leave(number: int, _: object) -> None:
+        is_over.append(number)
+        waker.ring()
+
+    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGINT, leave)
+    try:
+        runner, close = open_runner(given, waker)
+    except HeadraceError as error:
+        print(error, file=sys.stderr, flush=True)  # noqa: T201
+        return error.exit_code
+    try:
+        run(runner, waker, lambda: bool(is_over) or waker.is_orphan)
+    except HeadraceError as error:
+        print(error, file=sys.stderr, flush=True)  # noqa: T201
+        return error.exit_code
+    finally:
+        runner.close()
+        close()
+    return 0
+
+
+def run(runner: StreamRunner, waker: Waker, should_stop: Callable[[], bool]) -> None:
+    """Rounds until told to stop. A store that refuses (a full disk) is tried again. Raises SupersededError."""
+    while not should_stop():
+        try:
+            is_busy = runner.tick()
+        except SupersededError:
+            raise
+        except StoreError as error:
+            if error.code == DISAGREEMENT:  # what this process believes is not what the rows say: read them again
+                raise
+            print(error, file=sys.stderr, flush=True)  # noqa: T201
+            time.sleep(PAUSE_AFTER_ERROR_S)
+            continue
+        waker.wait(0 if is_busy else POLL_S)
+
+
+def open_runner(given: argparse.Namespace, waker: Waker) -> tuple[StreamRunner, Callable[[], None]]:
+    """The runner over the project's own store, and what closes that store."""
+    root = Path(given.root)
+    settings = read_settings(root)
+    loaded = load_project(Path(given.code_path), given.project, settings.modules or None)
+    if loaded.problems:
+        first = loaded.problems[0]
+        raise ProjectError(first.message, where=first.where, cure=first.cure, code=first.code)
+    store = EngineSqlStore(given.store)
+    clock = SystemClock()
+    storage = LocalStorage(settings.artifacts)
+    holdings = Holdings(
+        store.database, storage, loaded.project, given.code, settings.code, clock.now_us, settings.secrets,
+        allow_pickle=settings.allow_pickle,
+    )  # fmt: skip
+    deployed = project_rows.code(store.database, given.code)
+    since_us = deployed.at_us if deployed else clock.now_us()
+    runner = StreamRunner(
+        store, holdings, loaded, clock,
+        locks=settings.locks, name=f"stream process {os.getpid()}", since_us=since_us,
+        ring=lambda: _ring(given.ring), wake=waker.ring,
+    )  # fmt: skip
+    runner.want(places(given.shards))
+    return runner, store.close
+
+
+def places(text: str) -> list[Place]:
+    """Read `--shards`: "score:0,1;trigger/investigate/event outcomes".
+
+    >>> places("score:0,1;trigger/investigate/event outcomes")[1:]
+    [Place(name='score', number=1, slug=''), Place(name='investigate', number=None, slug='event outcomes')]
+    """
+    found: list[Place] = []
+    for part in filter(None, text.split(";")):
+        if part.startswith("trigger/"):
+            _, pipeline, slug = part.split("/", 2)
+            found.append(Place(pipeline, slug=slug))
+            continue
+        stream, _, numbers = part.rpartition(":")
+        found.extend(Place(stream, int(number)) for number in numbers.split(","))
+    return found
+
+
+def _ring(bell: str | None) -> None:
+    if bell is not None:
+        ring(Path(bell))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m headrace.engine.stream_process", description=__doc__)
+    parser.add_argument("--root", required=True, help="the project's folder")
+    parser.add_argument("--code", required=True, help="the code version")
+    parser.add_argument("--code-path", required=True, help="the copy of the package that this process serves")
+    parser.add_argument("--project", required=True, help="the name of the package")
+    parser.add_argument("--store", required=True, help="the database")
+    parser.add_argument("--shards", required=True, help='what to own: "score:0,1;trigger/pipeline/slug"')
+    parser.add_argument("--ring", help="the engine's doorbell")
+    parser.add_argument("--wake-fd", type=int, help="a pipe: bytes mean news, its end means that the engine is gone")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

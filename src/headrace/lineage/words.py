@@ -1,0 +1,113 @@
+"""How rows of the store are told in a trace: pure functions from a row to the lines and the data of its step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from headrace.base.instants import from_us, iso, to_us
+
+if TYPE_CHECKING:
+    from headrace.store.sql.reads.models import AliasRow, VersionRow
+    from headrace.runs.rows import RunRow
+    from headrace.store.sql.reads.streams import BatchRow
+    from headrace.store.sql.reads.tables import TableVersionRow
+
+Told = tuple[tuple[str, ...], dict[str, Any]]
+_VALUES_SHOWN = 12
+
+
+def row(values: Mapping[str, Any], *, event_us: int | None, appended_us: int) -> Told:
+    """Columns of one row; long rows are cut in the words, never in the data."""
+    plain = {name: _plain(value) for name, value in values.items()}
+    parts = [f"{name} {_short(value)}" for name, value in plain.items()]
+    shown = ", ".join(parts[:_VALUES_SHOWN]) + (
+        f", and {len(parts) - _VALUES_SHOWN} more" * (len(parts) > _VALUES_SHOWN)
+    )
+    about = f"about {iso(event_us)}, " if event_us is not None else ""
+    return (shown, f"{about}appended {iso(appended_us)}"), {
+        "values": plain,
+        "event_us": event_us,
+        "appended_us": appended_us,
+    }
+
+
+def batch(found: BatchRow, topic: str) -> Told:
+    says = (
+        f"read {topic}/{found.shard} at offsets [{found.first:,}, {found.end:,}): {found.rows_in:,} in, "
+        f"{found.rows_out:,} out, {found.filtered:,} filtered, {found.dead:,} dead",
+        f"committed {iso(found.at_us)} by code {found.code}",
+    )
+    return says, msgspec.to_builtins(found)
+
+
+def version(found: VersionRow, moves: list[AliasRow]) -> Told:
+    says = [
+        f"{found.state}: {found.why}" if found.why else found.state,
+        f"fitted on {found.rows_fit:,} rows before {iso(found.cutoff_us)}, tested on {found.rows_test:,} after it",
+    ]
+    evidence = found.evidence if isinstance(found.evidence, dict) else {}
+    metrics = evidence.get("metrics") or {}
+    if metrics:
+        says.append(", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
+    says += [
+        f"{move.alias} since {iso(move.at_us)}, by {move.by}" + (f": {move.why}" if move.why else "") for move in moves
+    ]
+    says.append(f"{found.predict} in code {found.code}; {found.digest}")
+    data = msgspec.to_builtins(found) | {"moves": msgspec.to_builtins(moves)}
+    return tuple(says), data
+
+
+def run(found: RunRow) -> Told:
+    window = "" if found.window is None else f" about {iso(found.window[0])} to {iso(found.window[1])}"
+    says = [f"{found.pipeline}{window}, {found.state}", f"{found.cause}" + (f": {found.why}" if found.why else "")]
+    if found.params:
+        says.append("with " + ", ".join(f"{name}={value!r}" for name, value in found.params.items()))
+    ended = f", ended {iso(found.ended_us)}" if found.ended_us is not None else ""
+    says.append(f"created {iso(found.created_us)}{ended}; code {found.code}")
+    return tuple(says), msgspec.to_builtins(found)
+
+
+def table(found: TableVersionRow) -> Told:
+    says = (f"{found.rows:,} rows in {len(found.parts)} files, published {iso(found.at_us)} by {found.node}",)
+    return says, msgspec.to_builtins(found)
+
+
+def offsets(pin: Any) -> str:
+    """A topic's pin in words: `{"0": 120}` ends of partitions, or `[[0, 5, 9]]` exact ranges.
+
+    >>> offsets({"0": 1200, "1": 98}), offsets([[0, 5, 9]])
+    ('0 to 1,200, 1 to 98', '0 [5, 9)')
+    """
+    if isinstance(pin, dict):
+        return ", ".join(f"{partition} to {end:,}" for partition, end in sorted(pin.items())) or "nothing yet"
+    return ", ".join(f"{partition} [{first:,}, {end:,})" for partition, first, end in pin)
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case datetime():
+            return iso(to_us(value)) if value.tzinfo is not None else value.isoformat()
+        case date():
+            return value.isoformat()
+        case bytes():
+            return value.decode("utf-8", "replace")
+        case _:
+            return value
+
+
+def _short(value: Any) -> str:
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= 40 else text[:39] + "…"
+
+
+def moment(us: int) -> str:
+    """An instant to the second, for a sentence.
+
+    >>> moment(1_362_114_000_999_999)
+    '2013-03-01T05:00Z'
+    """
+    return iso(to_us(from_us(us).replace(microsecond=0)))

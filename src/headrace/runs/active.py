@@ -1,0 +1,37 @@
+"""A run that has not ended, as the engine holds it in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from headrace.graph.definitions import PipelineDef
+from headrace.runs.progress import Progress
+
+
+@dataclass(slots=True)
+class Active:
+    """`waits` are topics whose watermark must pass the window's end before anything starts."""
+
+    run: str
+    pipeline: str
+    code: str
+    definition: PipelineDef
+    progress: Progress
+    cause: str
+    params: dict[str, Any]
+    window: tuple[int, int] | None
+    events: tuple[tuple[str, int, int, int], ...]
+    max_lost: int
+    waits: tuple[str, ...] = ()
+    pins: dict[str, Any] = field(default_factory=dict[str, Any])
+    is_cancelled: bool = False
+    cancelled_by: str = ""
+    is_queued: bool = False
+    has_started: bool = False
+    generation: int = 1
+
+    def behind(self, watermarks: dict[str, int]) -> tuple[str, ...]:
+        """The topics that it still waits for."""
+        end_us = self.window[1] if self.window is not None else 0
+        return tuple(topic for topic in self.waits if watermarks.get(topic, 0) < end_us)

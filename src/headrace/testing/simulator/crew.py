@@ -1,0 +1,201 @@
+"""Simulated workers: they take attempts and answer later, die at every moment, hang, and report twice or too late."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from headrace.runs import events as e
+from headrace.runs.commands import StartAttempt
+from headrace.runs.facts import Read
+from headrace.runs.machine import Active
+from headrace.testing.auditor.witness import Begun, Witness
+from headrace.testing.simulator.draw import Draw
+from headrace.testing.simulator.tasks import Behaviour, outcome_of
+from headrace.testing.simulator.world import SECOND, Crash, World
+
+
+@dataclass(slots=True)
+class SimWorker:
+    name: str
+    code: str
+    state: str = "starting"  # "starting" | "up" | "gone"
+    queue: deque[tuple[StartAttempt, Active]] = field(default_factory=deque[tuple[StartAttempt, Active]])
+    current: tuple[StartAttempt, Active] | None = None
+    begun: int = 0
+    since_us: int = 0
+    asks: Behaviour | None = None  # waits for the answer to its pin
+
+
+class SimCrew:
+    """Implements `ports.Workers` for one engine process. `news` wakes the engine; `strangers` are crews of dead ones."""
+
+    def __init__(
+        self,
+        world: World,
+        drawn: Draw,
+        witness: Witness,
+        news: Callable[[], None],
+        strangers: Callable[[], list[SimCrew]],
+    ) -> None:
+        self.world, self.drawn, self.witness = world, drawn, witness
+        self.workers: dict[str, SimWorker] = {}
+        self.is_hurt = False
+        self._news, self._strangers = news, strangers
+        self._found: list[e.Event] = []
+
+    # -- the port ------------------------------------------------------------------------------------------------
+
+    def spawn(self, worker: str, code: str) -> None:
+        self._may_die()
+        self.workers[worker] = SimWorker(worker, code)
+        self.world.after(self.world.within(1_000, 500_000), self._come_up, self.workers[worker])
+
+    def start(self, worker: str, attempts: Sequence[tuple[StartAttempt, Active]]) -> None:
+        self._may_die()
+        found = self.workers.get(worker)
+        for start, _ in attempts:
+            self.witness.sent(_begun(start, self.world.mono_us))
+        if found is None or found.state == "gone":
+            return  # the pipe is closed: what was written is lost, and the death tells it
+        found.queue.extend(attempts)
+        self._next(found)
+
+    def answer_pin(self, worker: str, serial: int, dataset: str, pin: Any) -> None:
+        self._may_die()
+        found = self.workers.get(worker)
+        if found is None or found.state == "gone" or found.begun != serial or found.asks is None:
+            return
+        behaviour, found.asks = found.asks, None
+        self.world.after(behaviour.took_us, self._finish, found, serial, behaviour, (Read("topic", dataset, pin),))
+
+    def stop(self, worker: str) -> None:
+        self._may_die()
+        if (found := self.workers.get(worker)) is not None:
+            self.world.after(self.world.within(100, 50_000), self._die, found, "asked to leave")
+
+    def kill(self, worker: str, why: str) -> None:
+        self._may_die()
+        if (found := self.workers.get(worker)) is not None:
+            # What it reports before the signal arrives is still heard.
+            self.world.after(self.world.within(0, 100_000), self._die, found, why)
+
+    def events(self) -> list[e.Event]:
+        found, self._found = self._found, []
+        return found
+
+    def begun(self, workers: Sequence[str]) -> dict[str, tuple[int, int]]:
+        known = (self.workers[name] for name in workers if name in self.workers)
+        return {w.name: (w.begun, w.since_us) for w in known if w.current is not None}
+
+    def wait(self, timeout_s: float, *others: int) -> None:
+        raise AssertionError("a simulated engine never waits")
+
+    def end_strangers(self) -> dict[str, int]:
+        begun: dict[str, int] = {}
+        for crew in self._strangers():
+            for worker in crew.workers.values():
+                begun[worker.name] = worker.begun
+                late = worker.current
+                worker.state = "gone"
+                if late is not None and self._strikes("report comes late"):
+                    self.world.saw["late report to the next engine"] += 1
+                    report = self._report(worker.name, late[0].serial, outcome_of(self.world, self.drawn, *late), ())
+                    self.world.after(self.world.within(0, SECOND), self._tell, report)
+        return begun
+
+    def close(self) -> None:
+        for worker in self.workers.values():
+            worker.state = "gone"
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _may_die(self) -> None:
+        if self._strikes("engine dies while sending"):
+            raise Crash
+
+    def _strikes(self, fault: str) -> bool:
+        struck = self.world.strikes(fault, self.drawn.rate(fault))
+        self.is_hurt |= struck
+        return struck
+
+    def _tell(self, event: e.Event) -> None:
+        self._found.append(event)
+        self._news()
+
+    def _come_up(self, worker: SimWorker) -> None:
+        if worker.state != "starting":
+            return
+        if self._strikes("worker dies before it is ready"):
+            self._die(worker, "ImportError: simulated")
+            return
+        worker.state = "up"
+        self._tell(e.WorkerReady(worker.name))
+
+    def _next(self, worker: SimWorker) -> None:
+        if worker.state != "up" or worker.current is not None or not worker.queue:
+            return
+        if self._strikes("worker dies before the attempt"):
+            self._die(worker, "killed before it began")
+            return
+        worker.current = worker.queue.popleft()
+        start, active = worker.current
+        worker.begun, worker.since_us = start.serial, self.world.mono_us
+        self.witness.begun(_begun(start, self.world.mono_us))
+        behaviour = outcome_of(self.world, self.drawn, start, active)
+        self.world.say(f"{worker.name}#{start.serial} begins {start.node.name}{start.path}[{start.item}]"
+                       f" attempt {start.attempt} epoch {start.epoch}: {behaviour.word}")  # fmt: skip
+        if self._strikes("worker hangs"):
+            behaviour = behaviour.longer(self.world.within(30 * SECOND, 120 * SECOND))
+        if self._strikes("worker dies in the attempt"):
+            self.world.after(self.world.within(0, behaviour.took_us), self._die_in, worker, start.serial)
+        if behaviour.dataset is not None:
+            worker.asks = behaviour
+            pin = [self.world.mono_us, self.world.rng.randint(0, 99)]
+            self._tell(e.PinAsked(worker.name, start.serial, behaviour.dataset, pin))
+        else:
+            self.world.after(behaviour.took_us, self._finish, worker, start.serial, behaviour, ())
+
+    def _die_in(self, worker: SimWorker, serial: int) -> None:
+        if worker.begun == serial and worker.current is not None:
+            self._die(worker, "killed by signal 9")
+
+    def _finish(self, worker: SimWorker, serial: int, behaviour: Behaviour, reads: tuple[Read, ...]) -> None:
+        if worker.state == "gone" or worker.current is None or worker.begun != serial:
+            return
+        if self._strikes("worker dies after the attempt"):
+            self._die(worker, "killed before it reported")
+            return
+        report = self._report(worker.name, serial, behaviour, reads)
+        if isinstance(report, e.AttemptDone):
+            self.witness.finished(_begun(worker.current[0], self.world.mono_us))
+        self._tell(report)
+        if self._strikes("report comes twice"):
+            self.world.after(self.world.within(0, SECOND), self._tell, report)
+        worker.current = None
+        self._next(worker)
+
+    def _report(self, name: str, serial: int, behaviour: Behaviour, reads: tuple[Read, ...]) -> e.Event:
+        if behaviour.error is not None:
+            return e.AttemptErrored(name, serial, behaviour.error, retryable=behaviour.retryable)
+        assert behaviour.value is not None
+        return e.AttemptDone(name, serial, behaviour.value, behaviour.took_us, None, reads, behaviour.effects)
+
+    def _die(self, worker: SimWorker, why: str) -> None:
+        if worker.state == "gone":
+            return
+        worker.state = "gone"
+        self._tell(e.WorkerDied(worker.name, worker.begun, why))
+        if worker.current is not None and self._strikes("report comes late"):
+            # A process on another host that was cut off, not dead: what it says now must be refused.
+            self.world.saw["report of a worker that was given up"] += 1
+            start, active = worker.current
+            report = self._report(worker.name, start.serial, outcome_of(self.world, self.drawn, start, active), ())
+            self.world.after(self.world.within(0, 5 * SECOND), self._tell, report)
+
+
+def _begun(start: StartAttempt, at_us: int) -> Begun:
+    path = ".".join(map(str, start.path))
+    return Begun(start.run, start.node.name, path, start.item, start.attempt, start.epoch, at_us)

@@ -1,0 +1,150 @@
+"""Commands that ask the engine: what they write, how they wait, and how a refusal looks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from headrace.runs import facts as f
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conftest import FakeEngine, Headrace
+
+    from headrace.store.sql.store import SqlStore
+
+    Write = Callable[..., None]
+
+pytestmark = pytest.mark.headrace_project
+
+DAY = 86_400_000_000
+RUN = "1ng66r0y5e46"
+
+
+@pytest.mark.parametrize("words", [("rounds=50", "note=a b"), ("--rounds", "50", "--note", "a b")])
+def test_parameters_come_in_both_spellings(headrace: Headrace, engine: FakeEngine, words: tuple[str, ...]) -> None:
+    result = headrace("trigger", "retrain", *words)
+    assert result.out.splitlines() == [f"run {RUN} of retrain", f"next: headrace runs show {RUN}"]
+    (request,) = engine.asked
+    assert request.verb == "trigger"
+    assert request.body["params"] == {"rounds": 50, "note": "a b"}
+    assert request.body["by"]
+
+
+def test_a_window_is_a_start_and_a_length(headrace: Headrace, engine: FakeEngine) -> None:
+    assert headrace("trigger", "nightly", "--window", "1970-01-02", "2d").code == 0
+    assert engine.asked[0].body["window"] == [DAY, 3 * DAY]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("retrain", "round=50"), "retrain has no parameter 'round' (did you mean 'rounds'?)"),
+        (("retrain", "rounds=many"), "rounds is a whole number, got 'many'"),
+        (("retrain", "rounds=1", "--rounds", "2"), "rounds is given twice"),
+        (("retrain", "rounds"), "expected name=value, got 'rounds'"),
+        (("retrain", "--window", "1970-01-01", "1d"), "retrain takes no window"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_it_is_asked(
+    headrace: Headrace, engine: FakeEngine, words: tuple[str, ...], message: str
+) -> None:
+    result = headrace("trigger", *words)
+    assert result.code == 2
+    assert message in result.err
+    assert engine.asked == []
+
+
+def test_an_unknown_pipeline_names_the_near_one(headrace: Headrace, engine: FakeEngine) -> None:
+    result = headrace("trigger", "retrian")
+    assert result.code == 3
+    assert "there is no pipeline 'retrian' (did you mean 'retrain'?)" in result.err
+
+
+def test_a_refusal_of_the_engine_keeps_its_code(headrace: Headrace, engine: FakeEngine) -> None:
+    engine.status = "refused"
+    engine.answer = {"code": "HR3030", "message": "delay: run 7 is training", "cure": "headrace models show delay"}
+    result = headrace("trigger", "retrain")
+    assert result.code == 4
+    assert result.err.startswith("HR3030 delay: run 7 is training")
+
+
+def test_without_an_engine_the_request_is_stored_and_says_so(headrace: Headrace, store: SqlStore) -> None:
+    result = headrace("trigger", "retrain", "--no-wait", "--json")
+    assert result.code == 0
+    assert result.json() == {"request": 1, "pipeline": "retrain", "run": None}
+    assert "is stored and will be done when `headrace dev` starts" in result.err
+    assert [request.verb for request in store.requests()] == ["trigger"]
+
+
+def test_waiting_without_an_engine_ends_with_exit_code_5(headrace: Headrace, store: SqlStore) -> None:
+    result = headrace("trigger", "retrain", "--timeout", "0")
+    assert result.code == 5
+    assert "HR5020" in result.err
+    assert len(store.requests()) == 1
+
+
+def test_a_backfill_asks_once_per_window(headrace: Headrace, engine: FakeEngine) -> None:
+    result = headrace("backfill", "nightly", "--window", "1970-01-02", "3d", "--id", "b1", "--json")
+    assert [run["window"] for run in result.json()["runs"]] == [[n * DAY, (n + 1) * DAY] for n in (1, 2, 3)]
+    assert [request.key for request in engine.asked] == [f"backfill:b1:{n * DAY}-{(n + 1) * DAY}" for n in (1, 2, 3)]
+    assert {request.body["cause"] for request in engine.asked} == {"backfill"}
+
+
+def test_a_backfill_with_the_same_id_asks_nothing_new(headrace: Headrace, engine: FakeEngine) -> None:
+    for _ in range(2):
+        assert headrace("backfill", "nightly", "--window", "1970-01-02", "2d", "--id", "b1").code == 0
+    assert len(engine.asked) == 2
+
+
+def test_a_dry_backfill_shows_the_windows_and_makes_no_store(headrace: Headrace, project: Path) -> None:
+    result = headrace("backfill", "nightly", "--window", "1970-01-02", "2d", "--dry-run")
+    assert "1970-01-03T00:00Z 1970-01-04T00:00Z" in result.out
+    assert not (project / ".headrace").exists()
+
+
+def test_a_window_that_is_refused_does_not_stop_the_backfill(headrace: Headrace, engine: FakeEngine) -> None:
+    engine.status, engine.answer = "refused", {"code": "HR3030", "message": "busy"}
+    result = headrace("backfill", "nightly", "--window", "1970-01-02", "2d", "--json")
+    assert result.code == 4
+    assert [run["problem"] for run in result.json()["runs"]] == ["busy", "busy"]
+
+
+def test_pausing_and_cancelling(headrace: Headrace, engine: FakeEngine, store: SqlStore, write: Write) -> None:
+    write(store, f.RunCreated(RUN, "retrain", "c0de", "k", "person", 0))
+    assert headrace("pipelines", "pause", "retrain").out == "retrain is paused\n"
+    assert headrace("runs", "cancel", "last").out == f"run {RUN} is being cancelled\n"
+    assert headrace("runs", "retry", RUN, "--current-code").code == 0
+    bodies = [{**request.body, "by": "me"} for request in engine.asked]
+    assert bodies == [
+        {"pipeline": "retrain", "paused": True, "by": "me"},
+        {"run": RUN, "by": "me"},
+        {"run": RUN, "code": "current", "by": "me"},
+    ]
+
+
+def test_rows_are_appended_and_shown(headrace: Headrace, project: Path) -> None:
+    rows = project / "rows.jsonl"
+    rows.write_text('{"flight_id": "UA-1", "delay": 3}\n\n{"flight_id": "UA-2"}\n')
+    assert headrace("topics", "append", "departures", "--file", rows).out == "2 rows appended to departures\n"
+    headrace("topics", "append", "departures", "--json-row", '{"flight_id": "UA-3"}')
+    result = headrace("topics", "tail", "departures", "-n", "1", "--json")
+    assert result.json()["row"] == {"flight_id": "UA-3", "delay": None}
+    assert len(headrace("topics", "tail", "departures").out.splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("row", "message"), [("[1]", "a row is a JSON object"), ('{"flight_id": 3}', "expected str"), ("{", "JSON object")]
+)
+def test_a_row_that_does_not_fit_is_refused(headrace: Headrace, project: Path, row: str, message: str) -> None:
+    result = headrace("topics", "append", "departures", "--json-row", row)
+    assert result.code == 2
+    assert message in result.err
+
+
+def test_rows_are_given_once(headrace: Headrace, project: Path) -> None:
+    assert headrace("topics", "append", "departures").code == 2
+    assert headrace("topics", "append", "departures", "--file", "-", "--json-row", "{}").code == 2

@@ -1,0 +1,171 @@
+"""Commands that read: what they show of a store with some history, as text and as JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from headrace.data.facts import Part, TablePublished
+from headrace.models.facts import AliasMoved, VersionRegistered
+from headrace.runs import facts as f
+from headrace.runs.facts import LogSpan, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conftest import Headrace
+
+    from headrace.store.sql.store import SqlStore
+
+    Write = Callable[..., None]
+
+pytestmark = pytest.mark.headrace_project
+
+RUN = "1ng66r0y5e46"
+AT = 1_700_000_000_000_000
+
+
+@pytest.fixture
+def history(store: SqlStore, project: Path, write: Write) -> SqlStore:
+    """One run that failed in its second task, one table version, one model version."""
+    logs = project / ".headrace" / "logs"
+    logs.mkdir()
+    (logs / "w1.log").write_bytes(b"noise\nreading\nread\n")
+    write(
+        store,
+        f.RunCreated(RUN, "retrain", "c0de", "person:1", "person", AT, {"rounds": 50}),
+        f.AttemptStarted(RUN, "ingest", "", 0, 1, 1, "w1#1", AT),
+        f.AttemptSucceeded(RUN, "ingest", "", 0, 1, 1, AT, 400, Value("json", "1"), LogSpan("w1.log", 6, 19)),
+        TablePublished("daily", 1, (Part("p", 5, 100, "d"),), 5, RUN, "ingest", 0, 1, AT),
+        f.AttemptStarted(RUN, "train", "", 0, 1, 1, "w1#2", AT),
+        f.AttemptFailed(RUN, "train", "", 0, 1, 1, AT, "ValueError: no rows", "Traceback: line 7"),
+        f.RunEnded(RUN, "failed", AT + 2_000_000, "failed: train"),
+        VersionRegistered(
+            "delay", 1, "native", "m", "d", 10, RUN, "train", "c0de", "m:f", AT, AT, 9, 4, {"metrics": {"auc": 0.71}}
+        ),
+        AliasMoved("delay", "champion", 1, 0, "gate", "the first version", AT),
+    )
+    return store
+
+
+def test_runs_are_listed(headrace: Headrace, history: SqlStore) -> None:
+    lines = headrace("runs", "ls").out.splitlines()
+    assert lines[0].split() == ["RUN", "PIPELINE", "STATE", "CAUSE", "CREATED", "TOOK"]
+    assert lines[1].split()[:4] == [RUN, "retrain", "failed", "person"]
+    assert lines[1].endswith("2.0s")
+
+
+def test_a_run_in_json_has_the_names_of_the_store(headrace: Headrace, history: SqlStore) -> None:
+    (row,) = headrace("runs", "ls", "--json").json()
+    assert {"run": RUN, "state": "failed", "created_us": AT, "params": {"rounds": 50}}.items() <= row.items()
+
+
+def test_runs_can_be_chosen_by_state(headrace: Headrace, history: SqlStore) -> None:
+    assert headrace("runs", "ls", "--state", "succeeded", "--json").json() == []
+    assert headrace("runs", "ls", "--state", "broken").code == 2
+
+
+@pytest.mark.parametrize("name", [RUN, "retrain", "last"])
+def test_a_run_is_shown_by_id_by_pipeline_or_as_the_last(headrace: Headrace, history: SqlStore, name: str) -> None:
+    result = headrace("runs", "show", name)
+    assert "failed: train" in result.out
+    assert "ValueError: no rows" in result.out
+    assert result.out.index("ingest") < result.out.index("train ")
+
+
+def test_a_run_that_is_not_there_is_exit_code_3(headrace: Headrace, history: SqlStore) -> None:
+    result = headrace("runs", "show", "retrian")
+    assert result.code == 3
+    assert "did you mean 'retrain'?" in result.err
+
+
+def test_logs_show_what_was_printed_and_the_traceback(headrace: Headrace, history: SqlStore) -> None:
+    assert headrace("logs", RUN).out.splitlines() == [
+        "--- ingest attempt 1 succeeded",
+        "reading",
+        "read",
+        "--- train attempt 1 failed",
+        "Traceback: line 7",
+    ]
+
+
+def test_logs_of_one_task_as_json_lines(headrace: Headrace, history: SqlStore) -> None:
+    lines = headrace("logs", RUN, "ingest", "--json").out.splitlines()
+    assert lines[0] == '{"task":"ingest","item":"0","attempt":1,"state":"succeeded","line":"reading"}'
+
+
+def test_logs_of_a_task_that_is_not_there(headrace: Headrace, history: SqlStore) -> None:
+    result = headrace("logs", RUN, "ingst")
+    assert result.code == 3
+    assert "did you mean 'ingest'?" in result.err
+
+
+def test_why_names_reason_and_next_step(headrace: Headrace, history: SqlStore) -> None:
+    lines = headrace("why", RUN).out.splitlines()
+    assert lines[:2] == [f"run {RUN}: failed: failed: train", f"  next: headrace runs retry {RUN}"]
+    assert "task train: failed: attempt 1: ValueError: no rows" in lines
+
+
+def test_why_of_everything_says_first_that_no_engine_is_alive(headrace: Headrace, history: SqlStore) -> None:
+    reasons = headrace("why", "--json").json()
+    assert reasons[0] == {
+        "about": "engine",
+        "state": "stopped",
+        "why": "no engine is alive",
+        "next": "headrace dev",
+    }
+    assert any(reason["about"] == "stream score" for reason in reasons)
+
+
+def test_why_of_something_unknown(headrace: Headrace, history: SqlStore) -> None:
+    result = headrace("why", "scor")
+    assert result.code == 3
+    assert "did you mean 'score'?" in result.err
+
+
+def test_pipelines_with_triggers_and_last_run(headrace: Headrace, history: SqlStore) -> None:
+    by_name = {row["pipeline"]: row for row in headrace("pipelines", "ls", "--json").json()}
+    assert by_name["retrain"]["last_state"] == "failed"
+    assert by_name["nightly"]["triggers"] == ["@daily"]
+    assert by_name["nightly"]["next_slot_us"] % 86_400_000_000 == 0
+
+
+def test_a_pipeline_shows_its_tasks_and_parameters(headrace: Headrace, history: SqlStore) -> None:
+    out = headrace("pipelines", "show", "retrain").out
+    assert "rounds:int=200" in out
+    assert "train  task  ingest" in out
+
+
+def test_tables_with_their_versions(headrace: Headrace, history: SqlStore) -> None:
+    assert headrace("tables", "ls", "--json").json()[0]["last"]["version"] == 1
+    assert RUN in headrace("tables", "show", "daily").out
+
+
+def test_models_with_champion_and_metrics(headrace: Headrace, history: SqlStore) -> None:
+    assert headrace("models", "ls", "--json").json() == [
+        {"model": "delay", "versions": 1, "aliases": {"champion": 1}, "why": None}
+    ]
+    assert "auc=0.71" in headrace("models", "show", "delay").out
+
+
+@pytest.mark.parametrize("noun", ["streams", "monitors", "dead-letters", "topics"])
+def test_a_listing_of_nothing_is_an_empty_json_list_or_says_what_is_declared(
+    headrace: Headrace, store: SqlStore, noun: str
+) -> None:
+    names = [next(iter(row.values())) for row in headrace(noun, "ls", "--json").json()]
+    assert names == {"streams": ["score"], "topics": ["departures", "scores"]}.get(noun, [])
+
+
+def test_reading_makes_no_store(headrace: Headrace, project: Path) -> None:
+    result = headrace("runs", "ls")
+    assert result.code == 0
+    assert "no runs" in result.err
+    assert not (project / ".headrace").exists()
+
+
+def test_every_table_fits_eighty_columns(headrace: Headrace, history: SqlStore) -> None:
+    nouns = ("pipelines", "runs", "topics", "tables", "streams", "models", "monitors")
+    shown = [headrace(noun, "ls").out for noun in nouns] + [headrace("runs", "show", RUN).out]
+    assert max(len(line) for text in shown for line in text.splitlines()) <= 80

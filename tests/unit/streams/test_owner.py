@@ -1,0 +1,129 @@
+"""The shard owner's step, fact by fact, without a store."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headrace.streams import owner
+from headrace.streams.facts import BatchCommitted, DeadLettered, ShardDied
+from headrace.streams.owner import Dead, Hand, Outcome, Shard
+
+READING = Shard("score", 0, "events", "c1", n=3, offset=100)
+
+
+def dead(offset: int) -> Dead:
+    return Dead(offset, "error", "ValueError", "{}")
+
+
+def test_a_shard_that_has_not_started_or_is_held_plans_nothing():
+    assert owner.plan(Shard("score", 0, "events", "c1"), 10, 5, 0) is None
+    assert owner.plan(READING, 100, 5, 0) is None
+    held = owner.retrying(READING, "timeout", 0).shard
+    assert owner.plan(held, 200, 5, 999_999) is None
+    assert owner.plan(held, 200, 5, 1_000_000) is not None
+    assert owner.plan(owner.stopped(READING, "no", 0).shard, 200, 5, 0) is None
+
+
+def test_a_batch_takes_at_most_what_is_there():
+    assert owner.plan(READING, 103, 50, 0) == owner.Plan(3, 100, 103)
+    assert owner.plan(READING, 900, 50, 0) == owner.Plan(3, 100, 150)
+
+
+def test_output_and_dead_letters_follow_the_record_of_their_batch():
+    plan = owner.Plan(3, 100, 110)
+    step = owner.ran(READING, plan, Outcome(8, 1, (dead(104),)), 7, 1)
+    record, letter = step.facts
+    assert isinstance(record, BatchCommitted)
+    assert isinstance(letter, DeadLettered)
+    assert (record.first, record.end, record.rows_in, record.watermark_us) == (100, 110, 10, 7)
+    assert (letter.n, letter.offset) == (3, 104)
+    assert (step.shard.n, step.shard.offset) == (4, 110)
+
+
+def test_rows_that_are_not_accounted_for_are_refused():
+    with pytest.raises(ValueError, match="10 rows in, 8 out, 1 filtered"):
+        owner.ran(READING, owner.Plan(3, 100, 110), Outcome(8, 1), None, 1)
+
+
+def test_a_watermark_never_falls():
+    ahead = owner.progressed(READING, 50, 1).shard
+    assert owner.progressed(ahead, 40, 1).facts == ()
+    assert owner.ran(ahead, owner.Plan(3, 100, 101), Outcome(1, 0), 40, 1).shard.watermark_us == 50
+
+
+def test_the_first_death_repeats_the_batch_and_the_second_cuts_it():
+    once = owner.taken(READING, Hand(100, 164), 1)
+    assert once.facts == (ShardDied("score", 0, 100, 1, 1),)
+    assert owner.plan(once.shard, 1000, 512, 0) == owner.Plan(3, 100, 164)
+    again = Shard("score", 0, "events", "c1", n=3, offset=100, deaths=1)
+    twice = owner.taken(again, Hand(100, 164, True), 1)
+    assert owner.plan(twice.shard, 1000, 512, 0) == owner.Plan(3, 100, 108)
+
+
+def test_the_row_that_kills_twice_alone_is_given_up():
+    again = Shard("score", 0, "events", "c1", n=3, offset=100, deaths=1)
+    plan = owner.plan(owner.taken(again, Hand(100, 101, True), 1).shard, 1000, 512, 0)
+    assert plan == owner.Plan(3, 100, 101, is_given_up=True)
+
+
+def test_a_death_with_nothing_in_hand_or_elsewhere_is_no_evidence():
+    assert owner.taken(READING, None, 1).facts == ()
+    assert owner.taken(READING, Hand(50, 60), 1).facts == ()
+
+
+@given(st.integers(1, 3000), st.data())
+def test_exceptions_find_the_one_bad_row_and_lose_no_other(rows, data):
+    bad = data.draw(st.integers(0, rows - 1))
+    shard, out, letters, runs = Shard("score", 0, "events", "c1", offset=0), [], [], 0
+    while (plan := owner.plan(shard, rows, 1024, 0)) is not None:
+        runs += 1
+        if plan.first <= bad < plan.end:
+            step = owner.raised(shard, plan, dead(plan.first), None, 1)
+        else:
+            out.extend(range(plan.first, plan.end))
+            step = owner.ran(shard, plan, Outcome(plan.rows, 0), None, 1)
+        letters += [fact.offset for fact in step.facts if isinstance(fact, DeadLettered)]
+        shard = step.shard
+    assert letters == [bad]
+    assert out == [row for row in range(rows) if row != bad]
+    assert runs <= 30
+
+
+@given(st.integers(1, 3000), st.data())
+def test_deaths_find_the_one_row_that_kills_in_few_starts(rows, data):
+    """What the rows keep of a shard, and what lies in its hand, are all that a new owner has."""
+    bad = data.draw(st.integers(0, rows - 1))
+    shard, hand, starts = Shard("score", 0, "events", "c1", offset=0), None, 0
+    out: list[int] = []
+    letters: list[int] = []
+    while shard.offset < rows:
+        starts += 1
+        assert starts < 15
+        kept = Shard("score", 0, "events", "c1", n=shard.n, offset=shard.offset, deaths=shard.deaths)
+        shard = owner.taken(kept, hand, 1).shard
+        hand = None
+        while (plan := owner.plan(shard, rows, 1024, 0)) is not None:
+            if plan.is_given_up:
+                step = owner.ran(shard, plan, Outcome(0, 0, (dead(plan.first),)), None, 1)
+                letters += [plan.first]
+            elif plan.first <= bad < plan.end:
+                hand = Hand(plan.first, plan.end, shard.suspect_end is not None)
+                break
+            else:
+                out.extend(range(plan.first, plan.end))
+                step = owner.ran(shard, plan, Outcome(plan.rows, 0), None, 1)
+            shard = step.shard
+    assert letters == [bad]
+    assert out == [row for row in range(rows) if row != bad]
+
+
+def test_more_than_a_twentieth_dead_stops_the_shard_in_the_same_commit():
+    shard = READING
+    plan = owner.Plan(3, 100, 200)
+    step = owner.ran(shard, plan, Outcome(49, 0, tuple(dead(100 + i) for i in range(51))), None, 1)
+    assert step.shard.is_stopped
+    assert step.facts[-1].why.startswith("51 of 100 rows are dead letters, more than 5%")
+    few = owner.ran(shard, plan, Outcome(50, 0, tuple(dead(100 + i) for i in range(50))), None, 1)
+    assert not few.shard.is_stopped
