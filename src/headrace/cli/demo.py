@@ -25,6 +25,8 @@ def demo(
 ) -> int:
     """Play a year of real flights: features, live scoring, drift, retraining, and a report of what happened.
 
+    The exit code is 1 where an event was lost or doubled, or a prediction cannot be traced.
+
     Parameters
     ----------
     json
@@ -34,7 +36,7 @@ def demo(
     speed
         How many times faster than real time; as fast as it goes without it.
     keep
-        Keep the project, its store and the report in this folder.
+        The folder for the project, its store and the report: headrace-demo without it.
     """
     from importlib.util import find_spec
 

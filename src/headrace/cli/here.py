@@ -88,14 +88,15 @@ def open_here(common: Common, *, writes: bool = False) -> Generator[Here]:
     settings = settings_of(common)
     if not settings.is_project and not settings.database.exists():
         notice(f"no {FILE} here or above: {settings.root / '.headrace'} is the store")
-    if writes or settings.database.exists():
+    if writes:
         from headrace.app import open_store
 
-        store = open_store(settings)
+        store: SqlStore = open_store(settings)
     else:
         from headrace.store.sql.store import SqlStore
 
-        store = SqlStore(":memory:")
+        # Without the composition root, which would load frames and executors to print a listing.
+        store = SqlStore(settings.database if settings.database.exists() else ":memory:")
     try:
         yield Here(settings, store)
     finally:

@@ -29,6 +29,7 @@ PARTITION, OFFSET, TIME, APPENDED = "_partition", "_offset", "_time", "_appended
 HIDDEN = (PARTITION, OFFSET, TIME, APPENDED)
 PAYLOAD = "payload"
 _DIGEST_BYTES = 8
+_OPEN_BLOBS = 8
 _hash = xxhash.xxh3_64_intdigest
 
 Pins = Mapping[int, int]
@@ -123,7 +124,7 @@ def prepare_json(topic: TopicDef, lines: list[bytes], at_us: int) -> list[tuple[
     texts = None
     if topic.key is not None:
         # A record without a key still has a place: that of its bytes.
-        texts = pl.Series([line if key is None else key.encode() for key, line in zip(keys, lines, strict=True)])
+        texts = keys.cast(pl.Binary).fill_null(frame[PAYLOAD]) if keys.null_count() else keys
     parts = _parted(topic, frame, texts, at_us)
     return [
         _packed(topic, number, part.select(PAYLOAD), "json", part["time"], part["known"], at_us)
@@ -264,6 +265,7 @@ class Log:
     def __init__(self, database: Any, reads: Reads) -> None:
         self._db = database
         self._reads = reads
+        self._open: dict[int, pl.DataFrame] = {}
 
     def heads(self, topic: str) -> dict[int, int]:
         """Partition → the offset that its next row gets: the pins of a reader who reads all there is now."""
@@ -319,8 +321,8 @@ class Log:
             blobs = _enough(blobs, at, None if rows is None else first + rows)
             if not blobs:
                 break
-            for blob, body in zip(blobs, self._reads.bodies(self._db, blobs), strict=True):
-                found.append(decode(topic, blob, body, at, end))
+            for blob, frame in zip(blobs, self._frames(topic, blobs, end), strict=True):
+                found.append(rows_of(topic, blob, frame, at, end))
                 at = found[-1].end
         if end is not None and rows is None and at < end:
             raise StoreError(
@@ -330,6 +332,20 @@ class Log:
                 code="HR4041",
             )
         return found
+
+    def _frames(self, topic: TopicDef, blobs: Sequence[Any], end: int | None) -> list[pl.DataFrame]:
+        """The frames of the blobs. One that reaches over `end` is kept, since the next batch goes on in it."""
+        missing = [blob for blob in blobs if blob.body_id not in self._open]
+        bodies = self._reads.bodies(self._db, missing)
+        fresh = {blob.body_id: unpack(body, _where(topic, blob)) for blob, body in zip(missing, bodies, strict=True)}
+        frames = [fresh[blob.body_id] if blob.body_id in fresh else self._open[blob.body_id] for blob in blobs]
+        for blob, frame in zip(blobs, frames, strict=True):
+            self._open.pop(blob.body_id, None)
+            if end is not None and end < blob.first + blob.rows:
+                self._open[blob.body_id] = frame
+        while len(self._open) > _OPEN_BLOBS:
+            del self._open[next(iter(self._open))]
+        return frames
 
     def first_appended(self, topic: TopicDef, partition: int, since_us: int, head: int) -> int:
         """The offset of the first row that was appended at or after that time; `head` where there is none."""
@@ -396,9 +412,14 @@ def read_source(
 
 
 def decode(topic: TopicDef, blob: Blob, body: bytes, first: int | None = None, end: int | None = None) -> Chunk:
-    """The rows of a blob at offsets from `first` to before `end`."""
-    where = f"topic {topic.name}/{blob.partition} at {blob.first}"
-    frame = unpack(body, where)
+    """The rows of a blob at offsets from `first` to before `end`. Raises `StoreError` where its checksum is wrong."""
+    return rows_of(topic, blob, unpack(body, _where(topic, blob)), first, end)
+
+
+def rows_of(
+    topic: TopicDef, blob: Blob, frame: pl.DataFrame, first: int | None = None, end: int | None = None
+) -> Chunk:
+    """The same of a blob that is unpacked already."""
     start = blob.first if first is None else max(first, blob.first)
     stop = blob.first + blob.rows if end is None else min(end, blob.first + blob.rows)
     if start > blob.first or stop < blob.first + blob.rows:
@@ -406,7 +427,7 @@ def decode(topic: TopicDef, blob: Blob, body: bytes, first: int | None = None, e
     if blob.encoding == "json":
         return _decode_json(topic, blob, frame, start, max(start, stop))
     offsets = pl.int_range(start, start + len(frame), dtype=pl.Int64, eager=True)
-    return Chunk(start, max(start, stop), _placed(topic, _aligned(topic, frame, where), blob, offsets), ())
+    return Chunk(start, max(start, stop), _placed(topic, _aligned(topic, frame, blob), blob, offsets), ())
 
 
 def empty(topic: TopicDef) -> pl.DataFrame:
@@ -432,7 +453,7 @@ def _placed(topic: TopicDef, frame: pl.DataFrame, blob: Blob, offsets: pl.Series
     return frame.hstack([number, offsets.alias(OFFSET), time.alias(TIME), appended])
 
 
-def _aligned(topic: TopicDef, frame: pl.DataFrame, where: str) -> pl.DataFrame:
+def _aligned(topic: TopicDef, frame: pl.DataFrame, blob: Blob) -> pl.DataFrame:
     """Rows that were appended under an older schema: new columns are null, dropped ones are gone."""
     if topic.schema is None:
         return frame
@@ -449,11 +470,15 @@ def _aligned(topic: TopicDef, frame: pl.DataFrame, where: str) -> pl.DataFrame:
         except pl.exceptions.PolarsError as error:
             raise SchemaError(
                 f"column {name!r} was appended as {frame.schema[name]} and is declared as {dtype}: {error}",
-                where=where,
+                where=_where(topic, blob),
                 cure="declare the type that the rows have, or a topic of another name",
                 code="HR1212",
             ) from error
     return pl.DataFrame(columns)
+
+
+def _where(topic: TopicDef, blob: Blob) -> str:
+    return f"topic {topic.name}/{blob.partition} at {blob.first}"
 
 
 def _concat(parts: list[pl.DataFrame]) -> pl.DataFrame:

@@ -12,7 +12,8 @@ from headrace.connectors import examples
 from headrace.connectors.fitting import INSTANT
 from headrace.connectors.holdings import Holdings, VersionRow
 from headrace.connectors.log import TIME
-from headrace.connectors.registry import PREDICTION, SEED, columns_of
+from headrace.connectors.predicting import PREDICTION
+from headrace.connectors.registry import SEED, columns_of
 from headrace.data.window import Window
 from headrace.drift.judge import DriftLimit, Judgement, Limit, Performance, PerformanceLimit, judge
 from headrace.errors import SchemaError

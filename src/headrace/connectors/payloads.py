@@ -61,19 +61,20 @@ def decode(topic: TopicDef, payloads: list[bytes]) -> tuple[pl.DataFrame, list[i
     return frame, kept, sorted(bad)
 
 
-def instants(topic: TopicDef, payloads: list[bytes]) -> tuple[list[str | None], pl.DataFrame]:
+def instants(topic: TopicDef, payloads: list[bytes]) -> tuple[pl.Series, pl.DataFrame]:
     """Of each record its key as text, and its times as columns `time` and `known`; null where absent.
 
     A record that is not JSON has none of them: it is appended as it is, and is a dead letter of who reads it.
     """
     shape, fields = _head_decoder((topic.key, topic.event_time, topic.known))
-    heads = [_head(shape, payload) for payload in payloads]
-    keys = [getattr(head, fields[0], None) for head in heads]
-    texts = [key if key is None or isinstance(key, str) else str(key) for key in keys]
-    time = _text_instants("time", [getattr(head, fields[1], None) for head in heads])
-    if topic.known == topic.event_time:
-        return texts, pl.DataFrame([time, time.alias("known")])
-    return texts, pl.DataFrame([time, _text_instants("known", [getattr(head, fields[2], None) for head in heads])])
+    try:
+        heads = [shape.decode(payload) for payload in payloads]
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        heads = [_head(shape, payload) for payload in payloads]
+    keys, time, known = (_texts(heads, field) for field in fields)
+    instant = cast(time.alias("time"), "datetime")
+    same = topic.known == topic.event_time
+    return keys, pl.DataFrame([instant, instant.alias("known") if same else cast(known.alias("known"), "datetime")])
 
 
 def _head(shape: msgspec.json.Decoder[Any], payload: bytes) -> Any:
@@ -83,9 +84,16 @@ def _head(shape: msgspec.json.Decoder[Any], payload: bytes) -> Any:
         return None
 
 
-def _text_instants(name: str, values: list[Any]) -> pl.Series:
-    texts = [value if isinstance(value, str) else None for value in values]
-    return cast(pl.Series(name, texts, dtype=pl.String), "datetime")
+def _texts(heads: list[Any], field: str) -> pl.Series:
+    """A field as text; null where a record has none."""
+    if not field:
+        return pl.Series([None], dtype=pl.String).new_from_index(0, len(heads))
+    values = [getattr(head, field, None) for head in heads]
+    try:
+        return pl.Series(values, dtype=pl.String, strict=True)
+    except TypeError:  # numbers are keys as well
+        texts = [value if value is None or isinstance(value, str) else str(value) for value in values]
+        return pl.Series(texts, dtype=pl.String)
 
 
 def _columns(words: dict[str, str], records: list[Any]) -> tuple[pl.DataFrame, dict[int, str]]:

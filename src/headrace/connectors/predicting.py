@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     Predict = Callable[[Any, pl.DataFrame], pl.Series]
 
+PREDICTION = "prediction"
+"""The name of what a model says, among histograms and golden rows; no column that it reads may have it."""
+
 
 def name_of(predict: Predict) -> str:
     """`module:qualname`. Raises `ProjectError` (HR1110) for a function that no other process could find."""

@@ -16,7 +16,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from headrace.connectors.holdings import Holdings, VersionRow
-from headrace.connectors.predicting import find, predictions
+from headrace.connectors.predicting import PREDICTION, find, predictions
 from headrace.connectors.scorer import Request, main_command
 from headrace.errors import CodecError, RefusedError
 from headrace.runs.facts import Value
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 GOLDEN_ROWS = 200
 GOLDEN_TOLERANCE = 1e-6
-_PREDICTION = "_prediction"
 
 
 def load_version(holdings: Holdings, row: VersionRow, *, check: bool = True) -> tuple[Any, Predict]:
@@ -45,7 +44,7 @@ def load_version(holdings: Holdings, row: VersionRow, *, check: bool = True) -> 
 def write_golden(holdings: Holdings, rows: pl.DataFrame, predicted: NDArray[np.float64], prefix: str) -> str:
     """Keep evenly spaced rows with their predictions; the path, which carries the digest."""
     step = max(1, len(rows) // GOLDEN_ROWS)
-    chosen = rows.with_columns(pl.Series(_PREDICTION, predicted)).gather_every(step).head(GOLDEN_ROWS)
+    chosen = rows.with_columns(pl.Series(PREDICTION, predicted)).gather_every(step).head(GOLDEN_ROWS)
     body = io.BytesIO()
     chosen.write_ipc(body, compression="zstd")
     path = f"{prefix}.golden-{xxhash.xxh3_128_hexdigest(body.getbuffer())}.arrow"
@@ -59,8 +58,8 @@ def check_golden(holdings: Holdings, row: VersionRow, model: Any, predict: Predi
         return
     name = f"version {row.version} of {row.model}"
     kept = _golden(holdings, row.golden)
-    expected = kept[_PREDICTION].to_numpy()
-    rows = kept.drop(_PREDICTION)
+    expected = kept[PREDICTION].to_numpy()
+    rows = kept.drop(PREDICTION)
     said = predictions(predict, model, rows, name)
     away = np.abs(said - expected) > GOLDEN_TOLERANCE * (1.0 + np.abs(expected))
     if away.any():
@@ -77,19 +76,14 @@ def check_golden(holdings: Holdings, row: VersionRow, model: Any, predict: Predi
 def score(holdings: Holdings, row: VersionRow, rows: pl.DataFrame) -> NDArray[np.float64]:
     """What a version says of the rows, by its own `predict` in its own code: in another process where that differs.
 
-    Raises whatever loading or predicting raises; `RefusedError` (HR3042) with the last line of the other process.
+    Where there is no copy of that code (it is gone, or the version comes from a script) this process's own is taken,
+    which the golden rows must bear out. Raises whatever loading or predicting raises; `RefusedError` (HR3042) with the
+    last line of the other process.
     """
-    if row.code == holdings.code:
+    code = holdings.code_folder / row.code
+    if row.code == holdings.code or not code.is_dir():
         model, predict = load_version(holdings, row)
         return predictions(predict, model, rows, f"version {row.version} of {row.model}")
-    code = holdings.code_folder / row.code
-    if not code.is_dir():
-        raise RefusedError(
-            f"the copy of its code {row.code} is gone",
-            where=str(code),
-            cure="restore the folder from a copy; versions of models need the code they were made by",
-            code="HR3042",
-        )
     with tempfile.TemporaryDirectory(prefix="headrace-score-") as folder:
         return _score_aside(holdings, row, rows, code, Path(folder))
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as RichProgress
 
 from headrace.app import open_store
 from headrace.demo.chaos import Chaos
@@ -25,6 +31,7 @@ from headrace.store.sql.reads import runs as run_rows
 
 PROJECT = Path(__file__).with_name("project")
 START_S = 30.0
+STRIKES = 16  # of --chaos: at least ten of them kill
 
 Progress = Callable[[int, int, str], None]
 """(steps done, steps in all, what is happening)."""
@@ -144,6 +151,65 @@ def lay_out(folder: Path, *, strikes: int) -> Settings:
         toml = folder / "headrace.toml"
         toml.write_text(f"max_lost = {strikes + 5}\n" + toml.read_text())
     return read_settings(folder)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Play, tell, and leave the project behind. The last line of `--json` is the summary."""
+    parser = argparse.ArgumentParser(prog="headrace demo")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--chaos", action="store_true")
+    parser.add_argument("--speed", type=float)
+    parser.add_argument("--keep", type=Path, default=Path("headrace-demo"))
+    given = parser.parse_args(arguments)
+    from headrace.demo.report import terminal, write_report
+    from headrace.demo.telling import tell
+
+    console = Console(stderr=given.json)
+    with Live(console=console, speed=given.speed) as live:
+        played = play(given.keep, live.show, speed=given.speed, strikes=STRIKES if given.chaos else 0)
+        live.show(1, 1, "telling the story")
+        summary, story = tell(played)
+    report = given.keep / "report.html"
+    write_report(story, report)
+    console.print(terminal(story))
+    console.print(f"\nThe report: {report}\nLook around: cd {given.keep} && headrace runs ls", highlight=False)
+    if given.json:
+        sys.stdout.buffer.write(msgspec.json.encode(summary) + b"\n")
+        sys.stdout.flush()
+    return 0 if summary.duplicates == summary.lost == 0 and summary.trace_ok else 1
+
+
+class Live:
+    """Progress of the playback: a bar on a terminal, a line per month elsewhere."""
+
+    def __init__(self, *, console: Console, speed: float | None) -> None:
+        del speed
+        self._console = console
+        self._bar = RichProgress(
+            TextColumn("{task.description:<26}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+        )
+        self._task = self._bar.add_task("starting", total=None)
+        self._said = ""
+
+    def __enter__(self) -> Live:
+        if self._console.is_terminal:
+            self._bar.start()
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if self._console.is_terminal:
+            self._bar.stop()
+
+    def show(self, done: int, total: int, text: str) -> None:
+        self._bar.update(self._task, completed=done, total=total, description=text)
+        month = text.split()[0]
+        if not self._console.is_terminal and month != self._said:
+            self._said = month
+            self._console.print(f"{done}/{total} {text}", highlight=False)
 
 
 def _deployed(store: EngineSqlStore, engine: EngineProcess) -> Project:

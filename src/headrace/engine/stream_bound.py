@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,15 +10,11 @@ from typing import Any
 
 import polars as pl
 
-from headrace.connectors import tables
-from headrace.connectors.holdings import Holdings, TableVersionRow, VersionRow
-from headrace.errors import HeadraceError
+from headrace.connectors import tables, versions
+from headrace.connectors.holdings import Holdings, TableVersionRow
 from headrace.graph.nodes import DatasetRef
 from headrace.store.sql.reads import models
 from headrace.streams.facts import Bound
-
-PREDICTION = "prediction"
-_GOLDEN_TOLERANCE = 1e-9
 
 Loader = Callable[[str, int], Any]
 """(model, version) → the model, checked. Raises whatever is wrong with it."""
@@ -177,30 +172,10 @@ class BoundValues:
         threading.Thread(target=run, name=f"load {model} {version}", daemon=True).start()
 
 
-def load_version(holdings: Holdings, model: str, version: int) -> Any:
+def load_champion(holdings: Holdings, model: str, version: int) -> Any:
     """A version's model, its golden rows scored as they were when it was registered. Raises what is wrong with it."""
-    row = holdings.model_version(model, version)
-    value = holdings.load_model(row)
-    check_golden(holdings, row, value)
+    value, _ = versions.load_version(holdings, holdings.model_version(model, version))
     return value
-
-
-def check_golden(holdings: Holdings, row: VersionRow, value: Any) -> None:
-    """Raise HeadraceError where the model gives other predictions for its golden rows than it gave at first."""
-    if row.golden is None:
-        return
-    rows = pl.read_ipc(holdings.files.locate(row.golden))
-    module, _, name = row.predict.partition(":")
-    predict = getattr(importlib.import_module(module), name)
-    now = pl.Series(PREDICTION, predict(value, rows.drop(PREDICTION))).cast(pl.Float64)
-    gap = (now - rows[PREDICTION].cast(pl.Float64)).abs().max()
-    if not isinstance(gap, float) or gap > _GOLDEN_TOLERANCE:
-        raise HeadraceError(
-            f"its golden rows are predicted otherwise than when it was registered, by up to {gap}",
-            where=f"model {row.model} version {row.version}",
-            cure="the code or a library under it has changed: train again, or go back to the code that registered it",
-            code="HR6110",
-        )
 
 
 def _named(reference: DatasetRef) -> str:

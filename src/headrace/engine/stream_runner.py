@@ -12,7 +12,7 @@ from headrace.base.facts import Fact
 from headrace.connectors.holdings import Holdings
 from headrace.connectors.log import Log, history_topic
 from headrace.engine.rights import Right, take_right
-from headrace.engine.stream_bound import BoundValues, Loader, load_version
+from headrace.engine.stream_bound import BoundValues, Loader, load_champion
 from headrace.engine.stream_hand import HandFile
 from headrace.engine.stream_shard import News, ShardRunner, Sides, StreamCode
 from headrace.engine.stream_trigger import TriggerRunner
@@ -84,7 +84,9 @@ class StreamRunner:
         self._locks, self._name, self._since_us, self._ring = locks, name, since_us, ring
         self._log: Log = holdings.log
         self._sides = Sides(self._log)
-        self._bound = BoundValues(holdings, load or (lambda model, number: load_version(holdings, model, number)), wake)
+        self._bound = BoundValues(
+            holdings, load or (lambda model, number: load_champion(holdings, model, number)), wake
+        )
         self._wanted: list[Place] = []
         self._owned: list[_Owned] = []
         self._news = News()

@@ -23,7 +23,6 @@ from headrace.executors.protocol import (
     Stop,
     Upstream,
 )
-from headrace.executors.slot import Slot
 from headrace.runs import events as e
 from headrace.runs.active import Active
 from headrace.runs.commands import StartAttempt
@@ -93,13 +92,7 @@ class LocalCrew:
                 self._executor.flush(self._names[fd])
 
     def end_strangers(self) -> dict[str, int]:
-        begun: dict[str, int] = {}
-        for path in self._folder.glob("*.slot"):
-            slot = Slot(path)
-            begun[path.stem] = slot.read().serial
-            slot.close()
-        end_strangers(self._folder)
-        return begun
+        return end_strangers(self._folder)
 
     def abandon(self) -> None:
         for worker in tuple(self._names.values()):

@@ -246,7 +246,7 @@ class _Tracer:
 
     def _code(self, code: str) -> Step:
         row = codes.code(self._db, code)
-        says = () if row is None else (f"deployed {words.moment(row.at_us)}",)
+        says = (f"deployed {words.moment(row.at_us)}",) if row is not None else ("as it was there, never deployed",)
         return Step("code", code, says, {"code": code, "at_us": None if row is None else row.at_us})
 
     def _is_new(self, kind: str, name: str) -> bool:

@@ -11,8 +11,8 @@ import msgspec
 from headrace.base.instants import from_us, iso, to_us
 
 if TYPE_CHECKING:
-    from headrace.store.sql.reads.models import AliasRow, VersionRow
     from headrace.runs.rows import RunRow
+    from headrace.store.sql.reads.models import AliasRow, VersionRow
     from headrace.store.sql.reads.streams import BatchRow
     from headrace.store.sql.reads.tables import TableVersionRow
 
@@ -28,7 +28,7 @@ def row(values: Mapping[str, Any], *, event_us: int | None, appended_us: int) ->
         f", and {len(parts) - _VALUES_SHOWN} more" * (len(parts) > _VALUES_SHOWN)
     )
     about = f"about {iso(event_us)}, " if event_us is not None else ""
-    return (shown, f"{about}appended {iso(appended_us)}"), {
+    return (shown, f"{about}appended {moment(appended_us)}"), {
         "values": plain,
         "event_us": event_us,
         "appended_us": appended_us,
@@ -39,22 +39,27 @@ def batch(found: BatchRow, topic: str) -> Told:
     says = (
         f"read {topic}/{found.shard} at offsets [{found.first:,}, {found.end:,}): {found.rows_in:,} in, "
         f"{found.rows_out:,} out, {found.filtered:,} filtered, {found.dead:,} dead",
-        f"committed {iso(found.at_us)} by code {found.code}",
+        f"committed {moment(found.at_us)} by code {found.code}",
     )
     return says, msgspec.to_builtins(found)
 
 
 def version(found: VersionRow, moves: list[AliasRow]) -> Told:
     says = [
-        f"{found.state}: {found.why}" if found.why else found.state,
+        # Why others serve is told by the moves of the alias.
+        f"{found.state}: {found.why}" if found.why and found.state == "rejected" else found.state,
         f"fitted on {found.rows_fit:,} rows before {iso(found.cutoff_us)}, tested on {found.rows_test:,} after it",
     ]
     evidence = found.evidence if isinstance(found.evidence, dict) else {}
-    metrics = evidence.get("metrics") or {}
+    metrics: dict[str, float] = evidence.get("metrics") or {}
     if metrics:
-        says.append(", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
+        says.append(_metrics(metrics))
+    gain = evidence.get("gain")
+    if isinstance(gain, dict) and "problem" in gain:
+        says.append(str(gain["problem"]))
     says += [
-        f"{move.alias} since {iso(move.at_us)}, by {move.by}" + (f": {move.why}" if move.why else "") for move in moves
+        f"{move.alias} since {moment(move.at_us)}, by {move.by}" + (f": {move.why}" if move.why else "")
+        for move in moves
     ]
     says.append(f"{found.predict} in code {found.code}; {found.digest}")
     data = msgspec.to_builtins(found) | {"moves": msgspec.to_builtins(moves)}
@@ -66,13 +71,13 @@ def run(found: RunRow) -> Told:
     says = [f"{found.pipeline}{window}, {found.state}", f"{found.cause}" + (f": {found.why}" if found.why else "")]
     if found.params:
         says.append("with " + ", ".join(f"{name}={value!r}" for name, value in found.params.items()))
-    ended = f", ended {iso(found.ended_us)}" if found.ended_us is not None else ""
-    says.append(f"created {iso(found.created_us)}{ended}; code {found.code}")
+    ended = f", ended {moment(found.ended_us)}" if found.ended_us is not None else ""
+    says.append(f"created {moment(found.created_us)}{ended}; code {found.code}")
     return tuple(says), msgspec.to_builtins(found)
 
 
 def table(found: TableVersionRow) -> Told:
-    says = (f"{found.rows:,} rows in {len(found.parts)} files, published {iso(found.at_us)} by {found.node}",)
+    says = (f"{found.rows:,} rows in {len(found.parts)} files, published {moment(found.at_us)} by {found.node}",)
     return says, msgspec.to_builtins(found)
 
 
@@ -85,6 +90,17 @@ def offsets(pin: Any) -> str:
     if isinstance(pin, dict):
         return ", ".join(f"{partition} to {end:,}" for partition, end in sorted(pin.items())) or "nothing yet"
     return ", ".join(f"{partition} [{first:,}, {end:,})" for partition, first, end in pin)
+
+
+def _metrics(values: dict[str, float]) -> str:
+    """ "auc 0.71 ± 0.01, …": an error stands beside its metric."""
+    parts: list[str] = []
+    for name, value in values.items():
+        if name.endswith("_se") and name.removesuffix("_se") in values:
+            continue
+        se = values.get(f"{name}_se")
+        parts.append(f"{name} {value:.4g}" + ("" if se is None else f" ± {se:.2g}"))
+    return ", ".join(parts)
 
 
 def _plain(value: Any) -> Any:

@@ -98,6 +98,33 @@ def test_events_are_read_at_exactly_their_offsets(rig: Rig) -> None:
     assert access.reads == (Read("topic", "flights", [[0, 0, 1], [1, 1, heads[1]]]),)
 
 
+def test_a_worker_without_data_loads_no_frame_engine() -> None:
+    import subprocess
+
+    code = "import sys, headrace.connectors.access; sys.exit('polars' in sys.modules or 'numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_secret_is_read_where_its_reference_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from headrace.connectors.secrets import resolve
+
+    monkeypatch.setenv("HEADRACE_TEST_SECRET", "s3")
+    (tmp_path / "secret").write_text("from a file\n")
+    references = {
+        "a": "env:HEADRACE_TEST_SECRET",
+        "b": f"file:{tmp_path / 'secret'}",
+        "c": "vault:x",
+        "d": "env:NO_SUCH",
+    }
+    assert (resolve("a", references), resolve("b", references)) == ("s3", "from a file")
+    for name, message in (
+        ("c", "'vault', which this version cannot read"),
+        ("d", "set the environment variable NO_SUCH"),
+    ):
+        with pytest.raises(SettingsError, match=message):
+            resolve(name, references)
+
+
 def test_a_missing_secret_says_where_to_put_it(rig: Rig) -> None:
     with pytest.raises(SettingsError, match=r'warehouse = "env:WAREHOUSE"'):
         rig.access().secret("warehouse")

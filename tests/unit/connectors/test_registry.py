@@ -14,8 +14,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from access_rig import DAY_US, DELAY, SOURCE, Rig, at
 
-from headrace.connectors import predicting, versions
+from headrace.connectors import predicting, registry, versions
 from headrace.data.window import Window
+from headrace.drift.histogram import Histogram
 from headrace.errors import CodecError, ProjectError, RefusedError, SchemaError
 from headrace.graph.definitions import MonitorDef, PerformanceLimit
 from headrace.models.split import split
@@ -118,6 +119,23 @@ def test_histograms_are_of_fit_and_those_of_predictions_of_test(rig: Rig) -> Non
     assert references["prediction"].rows == len(test)
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["b", "a", None, "b"],
+        [None, None],
+        ["x"],
+        [str(n % 1500) for n in range(4000)],
+        [True, None, False],
+        [1, 2, None],
+        [1.5, float("nan"), 2.0],
+    ],
+)
+def test_a_column_is_frozen_as_the_histogram_itself_would(values: list[Any]) -> None:
+    column = pl.Series(values, dtype=pl.String if values[0] is None else None, strict=False)
+    assert registry.frozen(column) == Histogram.freeze(column.to_numpy())
+
+
 def test_the_noise_of_a_monitors_limit_is_measured(rig: Rig) -> None:
     limit = PerformanceLimit("auc", "p_late", below=0.2)
     rig.project.monitors["watch"] = MonitorDef("watch", "scores", "delay", 7 * DAY_US, performance=limit)
@@ -142,6 +160,12 @@ def test_rows_without_event_time_or_label_are_refused(rig: Rig) -> None:
         rig.access().register(DELAY, {"slope": 1.0}, fit=fit, test=test.drop("_time"), predict=predict)
     with pytest.raises(SchemaError, match="the label 'late' is not there"):
         rig.access().register(DELAY, {"slope": 1.0}, fit=fit, test=test.drop("late"), predict=predict)
+
+
+def test_a_column_named_as_the_prediction_is_refused(rig: Rig) -> None:
+    fit, test = rows_of(rig)
+    with pytest.raises(SchemaError, match="the rows have a column 'prediction'"):
+        rig.access().register(DELAY, {"slope": 1.0}, fit=fit, test=test.rename({"x": "prediction"}), predict=predict)
 
 
 @pytest.mark.parametrize(
@@ -225,11 +249,14 @@ def test_a_champion_of_other_code_is_scored_there_in_a_process_of_its_own(rig: R
         versions.score(rig.holdings, rig.holdings.model_version("delay", 2), frame)
 
 
-def test_a_champion_whose_code_is_gone_is_said_to_be_so(rig: Rig) -> None:
-    rig.crown(register(rig)[1], code="lost")
-    row = rig.holdings.model_version("delay", 1)
-    with pytest.raises(RefusedError, match="the copy of its code lost is gone"):
-        versions.score(rig.holdings, row, pl.DataFrame({"x": [1.0]}))
+def test_a_champion_whose_code_is_gone_is_scored_here_if_its_golden_rows_hold(rig: Rig) -> None:
+    better, worse = register(rig)[1], register(rig, slope=0.5)[1]
+    rig.crown(better, code="gone")
+    frame = pl.DataFrame({"x": [50.0]})
+    assert versions.score(rig.holdings, rig.holdings.model_version("delay", 1), frame).tolist() == [0.5]
+    rig.crown(msgspec.structs.replace(worse, golden=better.golden), code="gone")
+    with pytest.raises(RefusedError, match="says something else"):
+        versions.score(rig.holdings, rig.holdings.model_version("delay", 2), frame)
 
 
 def test_outside_a_run_no_version_is_registered(rig: Rig) -> None:

@@ -51,7 +51,12 @@ class World:
         self.happens(CodeDeployed("c1", msgspec.Raw(b"{}"), T))
         part = Part("loads/load/0/1-1.1-prices.parquet", 5, 10, "xxh3:0", None)
         self.ran("loads", "load", TablePublished("prices", 1, (part,), 5, "loads", "load", 0, 1, T + 1))
-        evidence = {"metrics": {"auc": 0.7}, "gain": None, "against": 0, "verdict": "the first version"}
+        evidence = {
+            "metrics": {"auc": 0.7, "auc_se": 0.012},
+            "gain": None,
+            "against": 0,
+            "verdict": "the first version",
+        }
         self.ran(
             "trains",
             "register",
@@ -148,9 +153,9 @@ def test_the_lines_say_offsets_reasons_and_evidence(world: World) -> None:
         "    id d, p 0.25",
         "  batch score/0/1\n      read flights/0 at offsets [3, 5): 2 in, 2 out, 0 filtered, 0 dead",
         "topic weather\n        read at offsets 0 to 5, 1 to 6",
-        "champion: the first version",
+        "champion since 2013-01-01T00:26:40Z, by gate: the first version",
         "fitted on 80 rows before 2013-01-01T00:26:40Z, tested on 20 after it",
-        "auc 0.7",
+        "auc 0.7 ± 0.012",
         "retrain about 2013-01-01T00:26:40Z to 2013-01-01T00:27:40Z, succeeded",
         "retrain: drift",
         "with rounds=9",

@@ -353,7 +353,7 @@ def test_the_live_join_is_the_join_over_history(harness):
     )
     h.start(Place("joined", 0), Place("summed", 0))
     for n in range(0, 60, 7):
-        known = [{"id": f"e{i % 5}", "known": row(i)["at"], "temp": i / 10} for i in range(n, n + 7)]
+        known = [{"id": f"e{i % 5}", "known": row(i)["at"], "temp": i / 4} for i in range(n, n + 7)]
         h.append(weather, known)
         h.append(events, [{**row(i), "id": f"e{i % 5}"} for i in range(n, n + 7)])
         h.settle()

@@ -95,7 +95,7 @@ class SimCrew:
 
     def end_strangers(self) -> dict[str, int]:
         begun: dict[str, int] = {}
-        for crew in self._strangers():
+        for crew in (self, *self._strangers()):
             for worker in crew.workers.values():
                 begun[worker.name] = worker.begun
                 late = worker.current
@@ -106,9 +106,14 @@ class SimCrew:
                     self.world.after(self.world.within(0, SECOND), self._tell, report)
         return begun
 
-    def close(self) -> None:
+    def abandon(self) -> None:
+        """Its engine goes on from the rows: all workers are killed, and what they had to say is forgotten."""
         for worker in self.workers.values():
             worker.state = "gone"
+        self._found.clear()
+
+    def close(self) -> None:
+        self.abandon()
 
     # -- inside --------------------------------------------------------------------------------------------------
 

@@ -108,6 +108,7 @@ class EngineProcess:
             entropy=lambda: self.world.rng.getrandbits(25),
         )
         self.engine.handle = self._handle
+        self.engine.on_trouble = self._in_trouble
 
     def begin(self) -> None:
         self.world.say(f"{self.name} starts")
@@ -146,6 +147,13 @@ class EngineProcess:
         project = self.cluster.projects[code]
         return [Deployed(code, project, definitions.encode(project), request.id)]
 
+    def _in_trouble(self, text: str) -> None:
+        """The engine goes on from its rows: after a fault of ours, or because of a fault of its own."""
+        self.world.say(f"{self.name} in trouble: {text}")
+        self.world.saw["an engine went on from its rows"] += 1
+        if not self.store.is_hurt and self.cluster.acting is self:
+            raise DiedByItselfError(f"{self.name}: {text}")
+
     def _woken(self, due: int) -> None:
         if self._wake_us != due:
             return
@@ -161,7 +169,7 @@ class EngineProcess:
                 return
         else:
             raise DiedByItselfError(f"{self.name} turns without end")
-        self.cluster.timers_most = max(self.cluster.timers_most, len(self.engine.machine._timers))
+        self.cluster.timers_most = max(self.cluster.timers_most, len(self.engine.machine.timers._heap))
         due = self.engine.machine.next_due_us()
         if due is not None:
             self.wake(due - self.world.mono_us)
@@ -172,6 +180,8 @@ class EngineProcess:
         is_old = self.cluster.acting is not self
         try:
             work()  # type: ignore[operator]
+        except DiedByItselfError:
+            raise
         except Crash:
             self._die("killed")
         except SupersededError as error:

@@ -1,0 +1,180 @@
+"""Reasons: for everything that waits or fails, why, and the next step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from headrace.graph.definitions import ModelDef, MonitorDef, PipelineDef
+from headrace.graph.nodes import Const, Graph, Node, Ref, Scope
+from headrace.models.controller import Ask, ControllerState
+from headrace.runs import reasons
+from headrace.runs.reasons import Reason
+from headrace.runs.rows import CellRow, ItemRow, RunRow
+from headrace.store.sql.reads.streams import ShardRow
+
+DAY = 86_400_000_000
+GRAPH = Graph(
+    (Node("a", "task", "m:a"), Node("b", "task", "m:b", {"x": Ref("a")}), Node("c", "task", "m:c", after=("b",)))
+)
+
+
+def run(state: str, **more: Any) -> RunRow:
+    values: dict[str, Any] = dict.fromkeys(RunRow.__struct_fields__)
+    values |= {"run": "r1", "pipeline": "p", "state": state, "cause": "person", "waits": (), "missing": ()}
+    return RunRow(**(values | more))
+
+
+def cell(node: str, **counts: Any) -> CellRow:
+    zero = dict.fromkeys(("running", "succeeded", "failed", "skipped", "cancelled"), 0)
+    return CellRow(**({"run": "r1", "node": node, "path": "", "is_skipped": False, "why": None} | zero | counts))
+
+
+def item(node: str, state: str, **more: Any) -> ItemRow:
+    values: dict[str, Any] = dict.fromkeys(ItemRow.__struct_fields__)
+    values |= {"run": "r1", "node": node, "path": "", "item": 0, "state": state, "attempt": 1}
+    return ItemRow(**(values | more))
+
+
+def of_run(
+    row: RunRow, cells: list[CellRow], items: list[ItemRow], *, has_engine: bool = True, **marks: int
+) -> list[Reason]:
+    return reasons.of_run(row, GRAPH, cells, items, watermarks=marks, has_engine=has_engine)
+
+
+def test_a_run_waits_for_each_topic_that_is_behind_its_window() -> None:
+    row = run("waiting", window=(0, DAY), waits=("departures", "weather"))
+    (reason,) = of_run(row, [], [], departures=DAY - 19 * 60_000_000, weather=DAY)
+    assert reason.why == "waits for departures: complete through 1970-01-01T23:41Z, needed 1970-01-02T00:00Z"
+
+
+def test_a_topic_that_nobody_speaks_for_says_so() -> None:
+    (reason,) = of_run(run("waiting", window=(0, DAY), waits=("weather",)), [], [])
+    assert "nobody has said how far it is complete" in reason.why
+
+
+def test_tasks_that_have_not_begun_say_what_they_wait_for() -> None:
+    found = of_run(run("running"), [cell("a", running=1)], [item("a", "running", worker="w1#4")])
+    assert [(x.about, x.why) for x in found] == [
+        ("task a", "attempt 1 in worker w1"),
+        ("task b", "waits for a"),
+        ("task c", "waits for b"),
+    ]
+
+
+def test_a_task_whose_upstreams_have_ended_waits_for_a_worker() -> None:
+    found = of_run(run("running"), [cell("a", succeeded=1)], [])
+    assert found[0] == Reason("task b", "waiting", "ready: waits for a free worker", "goes by itself")
+
+
+def test_a_retry_says_when_and_after_what() -> None:
+    waiting = item("a", "waiting_retry", attempt=2, error="ValueError: no", retry_at_us=DAY)
+    assert of_run(run("running"), [cell("a")], [waiting])[0] == Reason(
+        "task a", "waiting", "attempt 2 failed: ValueError: no", "tried again at 1970-01-02T00:00Z"
+    )
+
+
+def test_a_failed_run_names_its_failures_what_was_skipped_and_the_way_on() -> None:
+    cells = [cell("a", failed=1), cell("b", is_skipped=True, why="upstream a failed")]
+    found = of_run(run("failed", end_why="failed: a"), cells, [item("a", "failed", path="3", item=1, error="E: x")])
+    assert [(x.about, x.state, x.next) for x in found] == [
+        ("run r1", "failed", "headrace runs retry r1"),
+        ("task a[3.1]", "failed", "headrace logs r1 a"),
+        ("task b", "skipped", ""),
+    ]
+
+
+def test_a_run_of_a_script_is_started_again_by_hand() -> None:
+    assert of_run(run("lost", cause="here"), [], [])[0].next == "headrace run p"
+
+
+def test_without_an_engine_that_is_the_reason() -> None:
+    assert of_run(run("running"), [], [], has_engine=False) == [
+        Reason("run r1", "running", "no engine is alive", "headrace dev")
+    ]
+
+
+def test_a_run_that_succeeded_needs_no_reason() -> None:
+    assert of_run(run("succeeded"), [], []) == []
+
+
+def test_upstreams_are_inputs_order_branches_and_what_a_map_goes_over() -> None:
+    graph = Graph(
+        (Node("files", "task", "m:f"), Node("load", "task", "m:l", {"x": Const(1)}, scope=("s",))),
+        (Scope("s", Ref("files")),),
+    )
+    assert reasons.upstream_of(graph, graph.nodes[1]) == ["files"]
+
+
+def test_a_pipeline_with_a_schedule_that_does_not_fire_says_what_to_set() -> None:
+    found = reasons.of_pipeline(
+        PipelineDef("p", "m:p", GRAPH),
+        paused_by="ann",
+        next_slot_us=DAY,
+        fires_schedules=False,
+        has_engine=True,
+    )
+    assert [reason.next for reason in found] == [
+        "headrace pipelines resume p",
+        "schedules = true in headrace.toml",
+        "headrace trigger p",
+    ]
+
+
+def test_a_model_without_champion_names_the_pipeline_that_makes_one() -> None:
+    (reason,) = reasons.of_model(
+        ModelDef("delay"), champion=None, versions=0, controller=ControllerState(), last_ask=None, trainer="retrain"
+    )
+    assert (reason.why, reason.next) == ("no champion yet: it has no version", "headrace trigger retrain")
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (ControllerState(phase="cooling", trained_us=DAY), "cool-down until 1970-01-03T00:00Z"),
+        (
+            ControllerState(phase="training", run="r9", ask=Ask(by="drift", at_us=0, evidence="32 %")),
+            "asked by drift: 32 %",
+        ),
+        (ControllerState(blocked="temp is gone"), "temp is gone"),
+    ],
+)
+def test_a_model_says_why_no_training_starts(state: ControllerState, expected: str) -> None:
+    model = ModelDef("delay", cooldown_us=DAY)
+    found = reasons.of_model(model, champion=1, versions=1, controller=state, last_ask=None, trainer=None)
+    assert expected in [reason.why for reason in found]
+
+
+def test_a_monitor_waits_for_predictions_and_for_mature_labels() -> None:
+    monitor = MonitorDef("watch", "scores", "delay", window_us=DAY)
+    model = ModelDef("delay", labels="outcomes", mature_us=2 * DAY)
+    marks = {"scores": 9 * DAY, "outcomes": 2 * DAY}
+    (reason,) = reasons.of_monitor(monitor, model, has_champion=True, next_end_us=DAY, watermarks=marks)
+    assert "waits for outcomes: complete through 1970-01-03T00:00Z, needed 1970-01-04T00:00Z" in reason.why
+
+
+def test_a_monitor_before_the_first_champion_points_at_the_model() -> None:
+    monitor = MonitorDef("watch", "scores", "delay", window_us=DAY)
+    (reason,) = reasons.of_monitor(monitor, None, has_champion=False, next_end_us=None, watermarks={})
+    assert reason.next == "headrace why delay"
+
+
+def shard(**more: Any) -> ShardRow:
+    values: dict[str, Any] = dict.fromkeys(ShardRow.__struct_fields__)
+    return ShardRow(**(values | {"stream": "score", "shard": 2, "is_stopped": False, "dead": 0} | more))
+
+
+def test_a_held_shard_says_when_it_tries_again() -> None:
+    (reason,) = reasons.of_shard(shard(why="ConnectionError", until_us=DAY), lag=5, has_engine=True)
+    assert reason == Reason("stream score/2", "held", "ConnectionError", "tries again at 1970-01-02T00:00Z")
+
+
+def test_a_stopped_shard_waits_for_a_person() -> None:
+    (reason,) = reasons.of_shard(shard(why="contract", is_stopped=True), lag=None, has_engine=True)
+    assert (reason.state, reason.next) == ("stopped", "mend it and save")
+
+
+def test_a_lag_is_a_reason_only_where_there_is_no_better_one() -> None:
+    assert reasons.of_shard(shard(), lag=1200, has_engine=True)[0].why == "1,200 rows behind"
+    assert reasons.of_shard(shard(), lag=0, has_engine=True) == []
