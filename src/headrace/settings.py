@@ -99,7 +99,7 @@ def read_settings(
     home = found.values.pop("home", None)
     return Settings(
         root=place,
-        name=document.name if document is not None else _as_package(place.name),
+        name=document.name if document is not None else as_package(place.name),
         modules=document.modules if document is not None else (),
         home=place / ".headrace" if home is None else (place / home).resolve(),
         is_project=document is not None,
@@ -302,11 +302,11 @@ def near(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-def _as_package(name: str) -> str:
-    """A folder's name as a package name.
+def as_package(name: str) -> str:
+    """A folder's name as the name of a package.
 
-    >>> _as_package("My flights-2")
-    'my_flights_2'
+    >>> as_package("My flights-2"), as_package("2013")
+    ('my_flights_2', 'project_2013')
     """
     cleaned = re.sub(r"\W+", "_", name.lower(), flags=re.ASCII).strip("_")
     return cleaned if cleaned.isidentifier() else f"project_{cleaned}".rstrip("_")

@@ -24,7 +24,7 @@ app = make_app("doctor", "Check this machine, the project and its store.")
 _LOW_BYTES = 1 << 30
 _WAL_LIMIT_BYTES = 256 << 20
 _HELD_S = 2.0
-_SQLITE = (3, 37)  # STRICT tables and `RETURNING`; older ones are not tested
+_SQLITE = (3, 35)  # RETURNING, which the store uses, came with it
 _EXTRAS = ("lightgbm", "sklearn", "skops", "matplotlib")
 
 
@@ -75,7 +75,7 @@ def machine() -> Iterator[Finding]:
     if sqlite3.sqlite_version_info >= _SQLITE:
         yield Finding("ok", "sqlite", version)
     else:
-        yield Finding("fail", "sqlite", f"{version} is too old", "use a Python with SQLite 3.37 or newer")
+        yield Finding("fail", "sqlite", f"{version} is too old", "use a Python with SQLite 3.35 or newer")
     found = [name for name in _EXTRAS if importlib.util.find_spec(name) is not None]
     yield Finding("ok", "extras", ", ".join(found) or "none installed")
 

@@ -48,17 +48,24 @@ class Here:
     def project(self) -> Project:
         """What is deployed where an engine is alive, else what the files say now, else what was deployed last.
 
-        Raises ProjectError where the files do not load.
+        Raises ProjectError where the files do not load and nothing was ever deployed.
         """
         from headrace.graph import definitions
         from headrace.store.sql.reads.project import current_code
 
-        deployed = current_code(self.db)
+        row = current_code(self.db)
+        deployed = None if row is None else definitions.decode(row.project)
         if deployed is not None and (self.engine is not None or not self.settings.is_project):
-            return definitions.decode(deployed.project)
+            return deployed
         if not self.settings.is_project:
             return definitions.Project(self.settings.name)
-        return sound(self.settings).project
+        try:
+            return sound(self.settings).project
+        except ProjectError as error:
+            if deployed is None:
+                raise
+            notice(f"the code does not load ({error.where}): this is about the version deployed last; headrace check")
+            return deployed
 
 
 def settings_of(common: Common) -> Settings:

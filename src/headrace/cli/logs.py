@@ -37,7 +37,8 @@ def logs(
 ) -> None:
     """Show what the tasks of a run have printed, attempt by attempt; and the traceback of what failed.
 
-    With --json each line is an object: {"task", "item", "attempt", "state", "line"}.
+    With --json each line is an object: {"task", "item", "attempt", "state", "line"}; what comes from a running attempt
+    is {"worker", "state", "line"}, since a worker may hold several attempts.
 
     Parameters
     ----------
@@ -69,15 +70,23 @@ def logs(
 
 
 @dataclass
+class _Shown:
+    """The part [first, end) of a worker's file that was shown while its attempts ran."""
+
+    first: int
+    end: int
+
+
+@dataclass
 class _Reader:
-    """Shows each attempt once; `positions` is how far each worker's file has been shown."""
+    """Shows each attempt once. `live`: by file, what was shown of it before its attempts had ended."""
 
     here: Here
     run: str
     task: str | None
     item: str | None
     common: Common
-    positions: dict[str, int] = field(default_factory=dict[str, int])
+    live: dict[str, _Shown] = field(default_factory=dict[str, _Shown])
     seen: set[tuple[str, str, int, int, int]] = field(default_factory=set[tuple[str, str, int, int, int]])
 
     def show_ended(self) -> int:
@@ -96,27 +105,35 @@ class _Reader:
         return shown
 
     def show_running(self) -> None:
-        """Show what running attempts have printed since the last call.
+        """Show what the workers of running attempts have printed since the last call.
 
-        What one had printed before the first call is shown when it has ended: only then is it known where it began.
+        Where an attempt began in its worker's file is known when it has ended; what it had printed before the first
+        call is shown then.
         """
+        for worker in self._busy_workers():
+            path = self.here.settings.logs / f"{worker}.log"
+            if not path.is_file():
+                continue
+            size = path.stat().st_size
+            shown = self.live.setdefault(path.name, _Shown(size, size))
+            for line in _lines(path, shown.end, size):
+                if self.common.json:
+                    show_json({"worker": worker, "state": "running", "line": line})
+                else:
+                    show_line(f"{worker} | {line}")
+            shown.end = size
+
+    def _busy_workers(self) -> list[str]:
         from headrace.store.sql.reads import runs
 
-        for cell in runs.cells(self.here.db, self.run):
-            if not cell.running:
-                continue
-            for item in runs.items(self.here.db, self.run, cell.node, states=("running",)):
-                file = f"{(item.worker or '').partition('#')[0]}.log"
-                path = self.here.settings.logs / file
-                if not self._is_wanted(item.node, item.path, item.item) or not path.is_file():
-                    continue
-                size = path.stat().st_size
-                start = self.positions.setdefault(file, size)
-                if size > start:
-                    place = _place(item.path, item.item)
-                    for line in _lines(path, start, size):
-                        self._line(item.node, place, item.attempt, "running", line)
-                    self.positions[file] = size
+        items = [
+            item
+            for cell in runs.cells(self.here.db, self.run)
+            if cell.running
+            for item in runs.items(self.here.db, self.run, cell.node, states=("running",))
+        ]
+        wanted = [item for item in items if item.worker and self._is_wanted(item.node, item.path, item.item)]
+        return sorted({(item.worker or "").partition("#")[0] for item in wanted})
 
     def _show(self, fact: Ended) -> bool:
         state, place = _STATES[type(fact)], _place(fact.path, fact.item)
@@ -139,9 +156,11 @@ class _Reader:
         path = self.here.settings.logs / span.file
         if not path.is_file():
             return [f"(the log file {path} is gone)"]
-        start = max(span.start, self.positions.get(span.file, 0)) if span.file in self.positions else span.start
-        self.positions[span.file] = max(span.end, self.positions.get(span.file, 0))
-        return list(_lines(path, start, span.end))
+        shown = self.live.get(span.file, _Shown(span.end, span.end))
+        before = _lines(path, span.start, min(shown.first, span.end))
+        after = _lines(path, max(shown.end, span.start), span.end)
+        shown.end = max(shown.end, span.end)
+        return [*before, *after]
 
     def _is_wanted(self, node: str, path: str, item: int) -> bool:
         return self.task in (None, node) and self.item in (None, _place(path, item))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from headrace.store.sql.reads.runs import RunRow
 
 LAST = "last"
+_SAME_SECOND = 200
 
 
 def known(kind: str, name: str, names: Iterable[str], *, cure: str | None = None) -> str:
@@ -34,8 +35,9 @@ def run_named(here: Here, text: str) -> RunRow:
 
     found = runs.run(here.db, text)
     if found is None:
-        newest = runs.runs(here.db, pipeline=None if text == LAST else text, limit=1)
-        found = newest[0] if newest else None
+        # Ids sort to the second only; within one the time of creation decides.
+        newest = runs.runs(here.db, pipeline=None if text == LAST else text, limit=_SAME_SECOND)
+        found = max(newest, key=lambda row: row.created_us, default=None)
     if found is None:
         ids = [row.run for row in runs.runs(here.db, limit=200)]
         pipelines = list(runs.latest(here.db))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import re
 import sys
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -12,6 +11,7 @@ from pathlib import Path
 from headrace.cli.output import show_json, show_line
 from headrace.cli.parser import PLAIN, Common, make_app
 from headrace.errors import RefusedError, SettingsError
+from headrace.settings import as_package
 
 app = make_app("new", "Make a new project with a pipeline and a test.")
 
@@ -49,16 +49,8 @@ def new(folder: Path, /, *, common: Common = PLAIN) -> None:
 
 
 def package_name(name: str) -> str:
-    """A folder's name as that of a package. Raises SettingsError where nothing is left of it or it is taken.
-
-    >>> package_name("My flights-2")
-    'my_flights_2'
-    """
-    package = re.sub(r"\W+", "_", name.lower(), flags=re.ASCII).strip("_")
-    if not package.isidentifier():
-        raise SettingsError(
-            f"{name!r} gives no name for a package", cure="begin with a letter: headrace new my-project", code="HR1353"
-        )
+    """A folder's name as that of a package. Raises SettingsError where the name is taken."""
+    package = as_package(name)
     if package in sys.stdlib_module_names or importlib.util.find_spec(package) is not None:
         raise SettingsError(
             f"{package} is the name of an installed package or of the standard library",

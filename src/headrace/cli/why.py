@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from headrace.cli.here import Here, now_us, open_here
-from headrace.cli.names import LAST
+from headrace.cli.names import LAST, run_named
 from headrace.cli.output import show_json, show_line
 from headrace.cli.parser import PLAIN, Common, make_app
 from headrace.cli.pipelines import next_slot_us, paused_by
@@ -71,8 +71,8 @@ def about(here: Here, subject: str) -> Iterator[Reason]:
     from headrace.store.sql.reads import runs
 
     project = here.project
-    if subject == LAST and (newest := runs.runs(here.db, limit=1)):
-        subject = newest[0].run
+    if subject == LAST:
+        subject = run_named(here, subject).run
     is_known = False
     if runs.run(here.db, subject) is not None:
         is_known = True
@@ -131,21 +131,17 @@ def of_pipeline(here: Here, name: str) -> Iterator[Reason]:
         yield from of_model(here, definition.registers)
 
 
-def of_stream(here: Here, name: str) -> list[Reason]:
+def of_stream(here: Here, name: str) -> Iterator[Reason]:
     from headrace.store.sql.reads import streams
 
     definition = here.project.streams[name]
-    has_engine = here.engine is not None
     shards = streams.shards(here.db, name)
-    if not shards:
-        step = "goes by itself" if has_engine else reasons.START_ENGINE
-        why = "it has not started" if has_engine else reasons.NO_ENGINE
-        return [Reason(f"stream {name}", "waiting", why, step)]
-    return [
-        reason
-        for shard in shards
-        for reason in reasons.of_shard(shard, lag=lag_of(here, definition, shard), has_engine=has_engine)
-    ]
+    if here.engine is None:
+        yield Reason(f"stream {name}", "stopped", reasons.NO_ENGINE, reasons.START_ENGINE)
+    elif not shards:
+        yield Reason(f"stream {name}", "waiting", "it has not started", "goes by itself")
+    for shard in shards:
+        yield from reasons.of_shard(shard, lag=lag_of(here, definition, shard))
 
 
 def of_monitor(here: Here, name: str) -> Iterator[Reason]:

@@ -30,6 +30,8 @@ HIDDEN = (PARTITION, OFFSET, TIME, APPENDED)
 PAYLOAD = "payload"
 _DIGEST_BYTES = 8
 _OPEN_BLOBS = 8
+BLOB_ROWS = 65_536
+"""The most rows of one blob: a reader always holds a whole one."""
 _hash = xxhash.xxh3_64_intdigest
 
 Pins = Mapping[int, int]
@@ -97,7 +99,7 @@ class Chunk(NamedTuple):
 def prepare(
     topic: TopicDef, rows: pl.DataFrame | list[dict[str, Any]], at_us: int
 ) -> list[tuple[TopicAppended, bytes]]:
-    """The facts and bytes that append these rows, one per partition; the store gives out the offsets.
+    """The facts and bytes that append these rows, by partition; the store gives out the offsets.
 
     Rows keep their order within a partition. Without a key an append goes to one partition, another one each time.
     Raises `SchemaError` that names the first row and column that do not fit; nothing is appended then.
@@ -149,12 +151,16 @@ def append(
 
 
 def ranges(facts: Iterable[Fact]) -> tuple[OffsetRange, ...]:
-    """Where the rows of stored `TopicAppended` facts lie."""
-    return tuple(
-        OffsetRange(fact.topic, fact.partition, fact.first, fact.first + fact.rows)
-        for fact in facts
-        if isinstance(fact, TopicAppended)
-    )
+    """Where the rows of stored `TopicAppended` facts lie; neighbours are one range."""
+    found: list[OffsetRange] = []
+    for fact in facts:
+        if not isinstance(fact, TopicAppended):
+            continue
+        first, end = fact.first, fact.first + fact.rows
+        if found and (found[-1].topic, found[-1].partition, found[-1].end) == (fact.topic, fact.partition, first):
+            first = found.pop().first
+        found.append(OffsetRange(fact.topic, fact.partition, first, end))
+    return tuple(found)
 
 
 def partitions(keys: pl.Series, n: int) -> pl.Series:
@@ -173,6 +179,17 @@ def history_topic(table: TableDef) -> TopicDef:
 
 
 def _parted(topic: TopicDef, frame: pl.DataFrame, keys: pl.Series | None, at_us: int) -> list[tuple[int, pl.DataFrame]]:
+    """The rows by partition, in pieces that a reader can hold in memory."""
+    return [
+        (number, piece)
+        for number, part in _by_partition(topic, frame, keys, at_us)
+        for piece in ([part] if len(part) <= BLOB_ROWS else part.iter_slices(BLOB_ROWS))
+    ]
+
+
+def _by_partition(
+    topic: TopicDef, frame: pl.DataFrame, keys: pl.Series | None, at_us: int
+) -> list[tuple[int, pl.DataFrame]]:
     if topic.partitions == 1:
         return [(0, frame)]
     if keys is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -101,7 +102,7 @@ def _columns(words: dict[str, str], records: list[Any]) -> tuple[pl.DataFrame, d
     columns: list[pl.Series] = []
     for at, (name, word) in enumerate(words.items()):
         field = _FIELD.format(at)
-        values: list[Any] = [getattr(record, field) for record in records]
+        values: list[Any] = list(map(attrgetter(field), records))
         if word == "json":
             values = [None if value is None else bytes(value).decode() for value in values]
         if word not in ("datetime", "date"):

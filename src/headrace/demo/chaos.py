@@ -23,20 +23,22 @@ class EngineHandle(Protocol):
 
 @dataclass
 class Chaos:
-    """`strikes` kills or pauses, spread over the steps at random."""
+    """`strikes` in all, spread over the steps at random: two of three kill, the others pause."""
 
     strikes: int
     steps: int
     dice: random.Random = field(default_factory=random.Random)
     kills: int = 0
     pauses: int = 0
-    log: list[str] = field(default_factory=list[str])
     _due_s: list[float] = field(default_factory=list[float])
     _paused: dict[int, float] = field(default_factory=dict[int, float])
     _when: list[int] = field(default_factory=list[int])
+    _kinds: list[bool] = field(default_factory=list[bool])
 
     def __post_init__(self) -> None:
         self._when = sorted(self.dice.sample(range(2, self.steps), self.strikes))
+        self._kinds = [n * 3 < self.strikes * 2 for n in range(self.strikes)]
+        self.dice.shuffle(self._kinds)
 
     def begin_step(self, number: int) -> None:
         """A day begins: those strikes that fall on it come within a quarter of a second."""
@@ -67,14 +69,11 @@ class Chaos:
         victims = [("engine", engine.pid), *family(engine.pid)]
         kind = self.dice.choice(sorted({kind for kind, _ in victims}))
         pid = self.dice.choice([pid for name, pid in victims if name == kind])
-        if self.dice.random() < 0.3:
-            if _signal(pid, signal.SIGSTOP):
-                self.pauses += 1
-                self._paused[pid] = now_s + self.dice.uniform(*PAUSE_S)
-                self.log.append(f"paused {kind} {pid}")
-        elif _signal(pid, signal.SIGKILL):
-            self.kills += 1
-            self.log.append(f"killed {kind} {pid}")
+        if self._kinds.pop():
+            self.kills += _signal(pid, signal.SIGKILL)
+        elif _signal(pid, signal.SIGSTOP):
+            self.pauses += 1
+            self._paused[pid] = now_s + self.dice.uniform(*PAUSE_S)
 
 
 def family(engine: int) -> list[tuple[str, int]]:

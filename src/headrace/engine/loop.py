@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -12,7 +12,7 @@ import msgspec
 
 from headrace.base.facts import Fact, Stored
 from headrace.data.facts import TablePublished, TopicAppended
-from headrace.engine.recovery import fill_machine, restore_run
+from headrace.engine.recovery import closing_facts, fill_machine, restore_run
 from headrace.errors import HeadraceError, NotFoundError, RefusedError, StoreError, SupersededError
 from headrace.graph import definitions
 from headrace.ports import Append, Clock, EngineStore, Request, Workers
@@ -32,9 +32,11 @@ from headrace.runs.events import (
     WorkerDied,
 )
 from headrace.runs.machine import Decision, Machine, TaintedStepError
+from headrace.runs.rows import Restored
 from headrace.streams.facts import TriggerFired
 
 POLL_S = 1.0  # a lost ring costs this much, never an event
+DISAGREEMENT = "HR4060"
 FOLLOWED = ("TriggerFired", "TablePublished")
 
 
@@ -105,11 +107,17 @@ class Engine:
 
     def start(self) -> None:
         """Take the log: whoever wrote it before is fenced from here on. Then go on with what is unfinished."""
-        begun = self.workers.end_strangers()
+        self._go_on(self._take_log(), self.workers.end_strangers())
+
+    def _take_log(self) -> Restored:
         restored = self.store.restore(self.options.log)
         self._head, self._epoch = restored.head, restored.epoch + 1
         taken = f.LogTaken(self._epoch, self.options.name, self.clock.now_us())
         self._head = self.store.commit([Append(self.options.log, self._head, (taken,))]).heads[self.options.log]
+        return restored
+
+    def _go_on(self, restored: Restored, begun: Mapping[str, int]) -> None:
+        """A new machine from rows; attempts that were running are lost, those that never began go back."""
         self.machine = Machine(
             pool_size=self.options.pool_size,
             max_lost=self.options.max_lost,
@@ -119,6 +127,7 @@ class Engine:
         fill_machine(self.machine, restored)
         self._following.seqs = dict(restored.cursors)
         self._asked.clear()
+        self._changes = -1
         orphans = [
             WorkerDied(name, begun.get(name, 1 << 62), "the engine that had started it died")
             for name in tuple(self.machine.pool.workers)
@@ -151,7 +160,25 @@ class Engine:
         if self.on_trouble is not None:
             self.on_trouble(f"{error}\nthe engine goes on from what is committed")
         self.workers.abandon()
-        self.start()
+        begun = self.workers.end_strangers()
+        restored = self._take_log()
+        try:
+            self._go_on(restored, begun)
+        except StoreError as error:
+            if error.code != DISAGREEMENT:
+                raise
+            self._close_poisonous(restored, begun)
+
+    def _close_poisonous(self, restored: Restored, begun: Mapping[str, int]) -> None:
+        """Rows from which the engine cannot go on: find the run that they belong to, end it, go on with the others."""
+        for rows in restored.runs:
+            try:
+                self._go_on(msgspec.structs.replace(restored, runs=(rows,)), begun)
+            except StoreError as error:
+                why = f"its rows and facts disagree: {error.message}"
+                facts = closing_facts(rows, "failed", why, self.clock.now_us())
+                self._head = self.store.commit([Append(self.options.log, self._head, facts)]).heads[self.options.log]
+        self._go_on(self._take_log(), begun)
 
     def act(self, events: Sequence[Event]) -> Decision:
         """Decide on the events, commit, and carry out what was decided. Raises SupersededError, StoreError."""
@@ -181,11 +208,17 @@ class Engine:
             self._head = self.store.commit([append]).heads[self.options.log]
         except SupersededError:
             raise
-        except StoreError:
-            # The outcome is unknown until the head was read: what is ours is committed, what is not there is not.
-            if self.store.head(self.options.log) != self._head + len(facts) or not self._is_mine(facts):
+        except StoreError as error:
+            # The outcome is unknown until the head was read: as expected → not committed; ours → committed; another's
+            # → this engine must stop.
+            head = self.store.head(self.options.log)
+            if head == self._head:
                 raise
-            self._head += len(facts)
+            if head != self._head + len(facts) or not self._is_mine(facts):
+                raise SupersededError(
+                    "another engine has taken this log", where=self.options.log, cure="this engine stops"
+                ) from error
+            self._head = head
         if self._on_facts is not None:
             self._on_facts(facts)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
+from headrace.base.facts import Fact
 from headrace.drift.policy import Streak
 from headrace.graph import definitions
 from headrace.models.controller import ControllerState
 from headrace.runs.active import Active
+from headrace.runs.facts import AttemptLost, RunEnded
 from headrace.runs.machine import Machine, definition_of
 from headrace.runs.plan import make_plan
 from headrace.runs.pool import Flight, Pool, WorkerState
@@ -66,6 +68,9 @@ def restore_run(machine: Machine, rows: ActiveRun) -> Active:
                 progress.node_skipped(name, path_of(path), why)
         for path, item, state in sorted(items.get(node.name, []), key=lambda x: (x[0], x[1])):
             progress.restored(node.name, path_of(path), item, state)
+    for row in sorted(rows.scopes, key=lambda row: len(path_of(row.path))):
+        if row.scope not in expanded:  # no node stands in it
+            progress.expanded(row.scope, path_of(row.path), row.n)
     progress.settle_queues()
     active = Active(
         run.run,
@@ -90,6 +95,16 @@ def restore_run(machine: Machine, rows: ActiveRun) -> Active:
         elif row.state == "running":
             _orphan(machine.pool, row, run.code)
     return active
+
+
+def closing_facts(rows: ActiveRun, state: str, why: str, now_us: int) -> tuple[Fact, ...]:
+    """End a run from the outside: its running attempts are lost and not tried again."""
+    lost = [
+        AttemptLost(x.run, x.node, x.path, x.item, x.attempt, x.epoch, now_us, why, ends=True)
+        for x in rows.items
+        if x.state == "running"
+    ]
+    return (*lost, RunEnded(rows.run.run, state, now_us, why))
 
 
 def _orphan(pool: Pool, row: ItemRow, code: str) -> None:

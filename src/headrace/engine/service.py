@@ -1,4 +1,4 @@
-"""A serving engine: its loop with everything around it. Deploys, the stream processes, the watch over files and locks."""
+"""A serving engine: its loop with everything around it: deploys, stream processes, the watch over files and locks."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from headrace.base.facts import Fact
 from headrace.engine.loader import LoadedCode
 from headrace.engine.loop import Engine
+from headrace.engine.recovery import closing_facts
 from headrace.engine.rights import take_right
 from headrace.engine.supervisor import StreamSupervisor, shard_arguments
 from headrace.errors import HeadraceError, ProjectError
@@ -76,7 +76,13 @@ class Service:
         if watched is not None:
             threads.append(threading.Thread(target=self._watch_files, args=(watched,), daemon=True))
         self.engine.start()
-        self._take(self._loading(None))
+        known = self.engine.machine.code
+        if known and (self._code_folder / known).exists():
+            # What was deployed goes on at once; whether the files have changed since is looked at beside it.
+            self._serve(known)
+            threading.Thread(target=self._load_aside, args=(None,), daemon=True).start()
+        else:
+            self._take(self._loading(None))
         for thread in threads:
             thread.start()
         try:
@@ -164,14 +170,10 @@ class Service:
             if right is None:
                 continue
             now_us = self.engine.clock.now_us()
-            facts: list[Fact] = [f.LogTaken(2, self.engine.options.name, now_us)]
             why = "the process that ran it died"
-            for item in rows.items:
-                if item.state == "running":
-                    place = (item.run, item.node, item.path, item.item, item.attempt, item.epoch)
-                    facts.append(f.AttemptLost(*place, now_us, why, ends=True))
-            facts.append(f.RunEnded(rows.run.run, "lost", now_us, why))
-            self.engine.store.commit([Append(log, self.engine.store.head(log), tuple(facts))])
+            taken = f.LogTaken(2, self.engine.options.name, now_us)
+            facts = (taken, *closing_facts(rows, "lost", why, now_us))
+            self.engine.store.commit([Append(log, self.engine.store.head(log), facts)])
             self._notice(f"run {rows.run.run} of {rows.run.pipeline} is lost: {why}")
             right.release()
             right.path.unlink(missing_ok=True)

@@ -55,6 +55,7 @@ class BoundValues:
     _tables: dict[tuple[str, int], pl.DataFrame] = field(default_factory=dict[tuple[str, int], pl.DataFrame])
     _newest: dict[DatasetRef, int] = field(default_factory=dict[DatasetRef, int])
     _loaded: SimpleQueue[Loaded] = field(default_factory=SimpleQueue[Loaded])
+    _turn: threading.Lock = field(default_factory=threading.Lock)  # artifacts are decoded by one thread at a time
 
     def want(self, reference: DatasetRef) -> None:
         """A stream binds this reference."""
@@ -163,7 +164,8 @@ class BoundValues:
     def _load_aside(self, model: str, version: int) -> None:
         def run() -> None:
             try:
-                found = Loaded(model, version, self.load(model, version))
+                with self._turn:
+                    found = Loaded(model, version, self.load(model, version))
             except Exception as error:  # whatever a library or a golden check raises is what is wrong with the version
                 found = Loaded(model, version, problem=f"{type(error).__name__}: {error}")
             self._loaded.put(found)

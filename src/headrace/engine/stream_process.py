@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import selectors
 import signal
@@ -22,7 +23,6 @@ from headrace.storage.local import LocalStorage
 from headrace.store.sql.engine_store import EngineSqlStore
 from headrace.store.sql.reads import project as project_rows
 
-POLL_S = 0.5  # a lost ring costs this much, never a row
 PAUSE_AFTER_ERROR_S = 1.0
 DISAGREEMENT = "HR4060"
 
@@ -105,7 +105,7 @@ def run(runner: StreamRunner, waker: Waker, should_stop: Callable[[], bool]) -> 
             print(error, file=sys.stderr, flush=True)  # noqa: T201
             time.sleep(PAUSE_AFTER_ERROR_S)
             continue
-        waker.wait(0 if is_busy else POLL_S)
+        waker.wait(0 if is_busy else runner.patience_s)
 
 
 def open_runner(given: argparse.Namespace, waker: Waker) -> tuple[StreamRunner, Callable[[], None]]:
@@ -131,6 +131,7 @@ def open_runner(given: argparse.Namespace, waker: Waker) -> tuple[StreamRunner, 
         ring=lambda: _ring(given.ring), wake=waker.ring,
     )  # fmt: skip
     runner.want(places(given.shards))
+    gc.freeze()  # what is loaded now stays: the collector need not walk it in the loop
     return runner, store.close
 
 

@@ -29,6 +29,8 @@ from headrace.streams.trigger import TriggerStep, trigger_log
 
 TICK_US = 50_000  # a tick commits after so long, however many shards have more to do
 RETAKE_US = 200_000
+QUIET_US = 10_000  # progress that nobody waits for is committed after so long without news
+POLL_S = 0.5  # a lost ring costs this much, never a row
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,8 @@ class StreamRunner:
         self._changes = -1
         self._retake_us = 0
         self._topics: set[str] = set()
+        self._quiet_from_us = 0
+        self._is_told = False  # whether progress without news is committed
 
     def want(self, places: Sequence[Place]) -> None:
         """Own these from the next tick on, as soon as their last owner has let go."""
@@ -111,11 +115,22 @@ class StreamRunner:
         """
         self._take_over()
         self._bound.adopt()
-        self._look()
-        steps = self._steps(is_idle=False) or self._steps(is_idle=True)
+        is_news = self._look()
+        steps = self._steps(is_idle=False)
+        now_us = self._clock.monotonic_us()
+        if steps or is_news:
+            self._quiet_from_us, self._is_told = now_us + QUIET_US, False
+        elif not self._is_told and now_us >= self._quiet_from_us:
+            steps = self._steps(is_idle=True)
+            self._is_told = not steps
         if steps:
             self._commit(steps)
         return bool(steps)
+
+    @property
+    def patience_s(self) -> float:
+        """How long to sleep after a round without work: short while progress is still to be told."""
+        return POLL_S if self._is_told else QUIET_US / 1e6
 
     def close(self) -> None:
         """Let go of everything; the next owner goes on from the rows."""
@@ -132,15 +147,16 @@ class StreamRunner:
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
-    def _look(self) -> None:
+    def _look(self) -> bool:
         changes = self._store.change_count()
         if changes == self._changes:
-            return
+            return False
         self._changes = changes
         self._bound.look()
         # Completeness first: rows that it speaks of are then certainly below the heads.
         complete_us = self._store.watermarks(self._loaded.project)
         self._news = News({topic: self._log.heads(topic) for topic in self._topics}, complete_us)
+        return True
 
     # -- owning ----------------------------------------------------------------------------------------------------
 
@@ -149,15 +165,17 @@ class StreamRunner:
         if not self._wanted or now_us < self._retake_us:
             return
         self._retake_us = now_us + RETAKE_US
-        waiting = self._wanted
-        self._wanted = []
-        for place in waiting:
+        for place in tuple(self._wanted):
             base = self._locks / f"shard-{safe_name(place.log.partition(':')[2])}"
             right = take_right(base.with_name(base.name + ".lock"))
             if right is None:
-                self._wanted.append(place)
                 continue
-            self._own(place, right, base.with_name(base.name + ".hand"))
+            try:
+                self._own(place, right, base.with_name(base.name + ".hand"))
+            except BaseException:
+                right.release()
+                raise
+            self._wanted.remove(place)
 
     def _own(self, place: Place, right: Right, hand_path: Path) -> None:
         head = self._store.head(place.log)

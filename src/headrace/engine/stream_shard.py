@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -13,7 +13,7 @@ from headrace.base.instants import to_us
 from headrace.connectors.log import APPENDED, HIDDEN, OFFSET, PARTITION, TIME, Log, empty, prepare
 from headrace.engine.stream_bound import BoundValues
 from headrace.engine.stream_hand import HandFile
-from headrace.errors import SchemaError
+from headrace.errors import CodecError, SchemaError
 from headrace.executors.tracebacks import one_line, user_frames
 from headrace.graph.definitions import JoinDef, StreamDef, TopicDef
 from headrace.ports import Clock
@@ -147,23 +147,19 @@ class ShardRunner:
 
     def _batch(self, todo: Plan, news: News) -> Step:
         begun_us = self._clock.monotonic_us()
-        chunks = self._log.chunks(self.code.source, self.state.shard, todo.first, todo.end)
-        parts = [chunk.rows for chunk in chunks]
-        rows = parts[0] if len(parts) == 1 else pl.concat(parts, how="diagonal_relaxed")
-        misfits = tuple(
-            Dead(found.offset, "decode", found.error, found.payload) for chunk in chunks for found in chunk.misfits
-        )
         watermark_us = self._watermark(todo.end, news)
-        if todo.is_given_up:
-            crashed = tuple(_dead(rows, at, "crashed", "the process died on this row") for at in range(len(rows)))
-            return self._done(todo, Outcome(0, 0, (*misfits, *crashed)), watermark_us)
         try:
+            rows, misfits = self._read(todo)
+            if todo.is_given_up:
+                crashed = tuple(_dead(rows, at, "crashed", "the process died on this row") for at in range(len(rows)))
+                return self._done(todo, Outcome(0, 0, (*misfits, *crashed)), watermark_us)
             joined, pins = self._sides.join(rows, self.code, news)
-        except SchemaError as error:  # no row's fault: the join and the topics do not go together
+            values, versions = self._bound.values(self.code.definition.bind)
+        except (SchemaError, CodecError) as error:  # no row's fault: what is read does not fit what is declared
             return owner.stopped(self.state, str(error), self._clock.now_us())
         try:
             self._hand.take(Hand(todo.first, todo.end, self.state.suspect_end is not None))
-            outcome = self._outcome(joined, misfits, pins)
+            called = self._call(joined, values)
         except ContractError as error:
             return owner.stopped(self.state, str(error), self._clock.now_us())
         except self.code.holds as error:
@@ -172,14 +168,24 @@ class ShardRunner:
             return self._raised(todo, rows, misfits, error, watermark_us)
         finally:
             self._hand.drop()
+        outcome = replace(called, dead=(*misfits, *called.dead), bound=versions, sides=pins)
         step = self._done(todo, outcome, watermark_us)
         self.size = self.size.after(todo.rows, took_us=self._clock.monotonic_us() - begun_us)
         return step
 
-    def _outcome(self, joined: pl.DataFrame, misfits: tuple[Dead, ...], pins: dict[str, int]) -> Outcome:
-        values, versions = self._bound.values(self.code.definition.bind)
+    def _read(self, todo: Plan) -> tuple[pl.DataFrame, tuple[Dead, ...]]:
+        """The rows of the batch, and a dead letter for each raw record that is none."""
+        chunks = self._log.chunks(self.code.source, self.state.shard, todo.first, todo.end)
+        parts = [chunk.rows for chunk in chunks]
+        misfits = tuple(
+            Dead(found.offset, "decode", found.error, found.payload) for chunk in chunks for found in chunk.misfits
+        )
+        return (parts[0] if len(parts) == 1 else pl.concat(parts, how="diagonal_relaxed")), misfits
+
+    def _call(self, joined: pl.DataFrame, values: dict[str, Any]) -> Outcome:
+        """User code runs in here, and what it gives is checked and packed."""
         if joined.is_empty():
-            return Outcome(0, 0, misfits, (), versions, pins)
+            return Outcome(0, 0)
         source, definition = self.code.source, self.code.definition
         batch = joined.drop(HIDDEN)
         kept = tuple(dict.fromkeys(name for name in (source.key, source.event_time, source.known) if name))
@@ -191,7 +197,7 @@ class ShardRunner:
         out = called.rows
         left_out = filtered(definition.rows, source.key, batch, out) if len(batch) or len(out) else 0
         output = tuple(prepare(self.code.to, out, self._clock.now_us())) if len(out) else ()
-        return Outcome(len(out), left_out, (*misfits, *dead), output, versions, pins)
+        return Outcome(len(out), left_out, dead, output)
 
     def _raised(
         self, todo: Plan, rows: pl.DataFrame, misfits: tuple[Dead, ...], error: BaseException, watermark_us: int | None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from headrace.graph.nodes import AnyInput, Element, Graph, Node, Ref, Scope, refs
+from headrace.graph.nodes import AnyInput, Element, Graph, Node, Scope, refs
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def make_plan(graph: Graph) -> GraphPlan:
     scope_plans: dict[str, ScopePlan] = {}
     for scope in graph.scopes:
         needs: list[Need] = []
-        for upstream in dict.fromkeys(ref.node for ref in refs(scope.over)):
+        for upstream in dict.fromkeys(_sources(scope.over, scopes)):
             shared = _shared(scope.parent, where[upstream])
             if shared == len(where[upstream]):
                 single.add(upstream)
@@ -119,14 +119,18 @@ def _upstreams(node: Node, scopes: dict[str, Scope]) -> Iterator[str]:
     """Names of the nodes that `node` waits for, each once: arguments, order, branches, and what it maps over."""
     seen: dict[str, None] = {}
     for value in node.inputs.values():
-        seen.update(dict.fromkeys(ref.node for ref in refs(value)))
-        for scope in _elements(value):
-            # The element's value is read from what the scope maps over, so that must be kept for the worker.
-            seen.update(dict.fromkeys(ref.node for ref in refs(scopes[scope].over)))
+        seen.update(dict.fromkeys(_sources(value, scopes)))
     seen.update(dict.fromkeys(node.after))
     for condition in node.when:
         seen.update(dict.fromkeys(ref.node for ref in refs(condition.test)))
     yield from seen
+
+
+def _sources(value: AnyInput, scopes: dict[str, Scope]) -> Iterator[str]:
+    """Names of the nodes that a value is made of. An element is made of what its scope maps over."""
+    yield from (ref.node for ref in refs(value))
+    for scope in _elements(value):
+        yield from _sources(scopes[scope].over, scopes)
 
 
 def _elements(value: AnyInput) -> Iterator[str]:
@@ -148,7 +152,3 @@ def _shared(one: tuple[str, ...], other: tuple[str, ...]) -> int:
             break
         count += 1
     return count
-
-
-def upstream_refs(value: AnyInput) -> tuple[Ref, ...]:
-    return tuple(refs(value))

@@ -311,12 +311,10 @@ def of_monitor(
     ]
 
 
-def of_shard(shard: ShardState, *, lag: int | None, has_engine: bool) -> list[Reason]:
+def of_shard(shard: ShardState, *, lag: int | None) -> list[Reason]:
     """Why a shard of a stream does not advance, or lags by `lag` rows (None where it has not started)."""
     about = f"stream {shard.stream}/{shard.shard}"
     reasons: list[Reason] = []
-    if not has_engine:
-        reasons.append(Reason(about, "stopped", NO_ENGINE, START_ENGINE))
     if shard.why:
         state = "stopped" if shard.is_stopped else "held"
         step = f"tries again at {iso(shard.until_us)}" if shard.until_us is not None else ""

@@ -184,6 +184,9 @@ class ModelDesk:
         if model.promote is None:
             return Verdict("promote", False, "the model declares no gate: every version serves", None)
         rule = IfBetter(model.promote.metric, model.promote.by, model.promote.inconclusive)  # type: ignore[arg-type]
+        problem = new.gain.get("problem") if isinstance(new.gain, dict) else None
+        if problem:
+            return Verdict("reject", True, f"it could not be compared with the champion: {problem}", None)
         if new.against != champion:
             reason = f"judged against version {new.against}, but version {champion} serves now: judge it again"
             return Verdict("reject", True, reason, None)

@@ -49,8 +49,8 @@ def test_nothing_is_overwritten(headrace: Headrace, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
-@pytest.mark.parametrize("name", ["polars", "json", "123", "-"])
-def test_a_name_that_cannot_be_a_package_is_refused(headrace: Headrace, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["polars", "json"])
+def test_a_name_that_is_taken_is_refused(headrace: Headrace, tmp_path: Path, name: str) -> None:
     result = headrace("new", tmp_path / name)
     assert result.code == 2
     assert "HR1353" in result.err

@@ -169,3 +169,12 @@ def test_every_table_fits_eighty_columns(headrace: Headrace, history: SqlStore) 
     nouns = ("pipelines", "runs", "topics", "tables", "streams", "models", "monitors")
     shown = [headrace(noun, "ls").out for noun in nouns] + [headrace("runs", "show", RUN).out]
     assert max(len(line) for text in shown for line in text.splitlines()) <= 80
+
+
+def test_the_last_run_is_the_one_created_last_also_within_a_second(
+    headrace: Headrace, store: SqlStore, write: Write
+) -> None:
+    later, earlier = "1ng66r000001", "1ng66r00zzzz"
+    write(store, f.RunCreated(earlier, "retrain", "c0de", "k1", "person", AT))
+    write(store, f.RunCreated(later, "retrain", "c0de", "k2", "person", AT + 5))
+    assert headrace("runs", "show", "last", "--json").json()["run"]["run"] == later

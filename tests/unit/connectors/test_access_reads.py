@@ -98,6 +98,7 @@ def test_events_are_read_at_exactly_their_offsets(rig: Rig) -> None:
     assert access.reads == (Read("topic", "flights", [[0, 0, 1], [1, 1, heads[1]]]),)
 
 
+@pytest.mark.process
 def test_a_worker_without_data_loads_no_frame_engine() -> None:
     import subprocess
 

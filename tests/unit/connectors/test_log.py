@@ -189,6 +189,15 @@ def test_raw_and_typed_appends_of_a_key_share_its_partition():
     )
 
 
+def test_a_large_append_is_cut_into_blobs_and_is_one_range(store, log):
+    one = TopicDef(name="one", schema={"n": "int"}, partitions=1)
+    n = 2 * embedded.BLOB_ROWS + 5
+    rows = pl.DataFrame({"n": range(n)})
+    assert append(store, "clients", one, rows, at_us=1) == (OffsetRange("one", 0, 0, n),)
+    assert [len(chunk.rows) for chunk in log.chunks(one, 0, 0)] == [embedded.BLOB_ROWS, embedded.BLOB_ROWS, 5]
+    assert log.read(one).equals(rows)
+
+
 def test_a_flipped_bit_is_found():
     ((_, body),) = prepare(FLIGHTS, [flight(1)], 1)
     damaged = bytearray(body)

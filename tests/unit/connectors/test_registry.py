@@ -232,6 +232,7 @@ def fails(model, rows):
 """
 
 
+@pytest.mark.process
 def test_a_champion_of_other_code_is_scored_there_in_a_process_of_its_own(rig: Rig) -> None:
     old = rig.folder / "code" / "c0"
     old.mkdir(parents=True)

@@ -166,15 +166,15 @@ def shard(**more: Any) -> ShardRow:
 
 
 def test_a_held_shard_says_when_it_tries_again() -> None:
-    (reason,) = reasons.of_shard(shard(why="ConnectionError", until_us=DAY), lag=5, has_engine=True)
+    (reason,) = reasons.of_shard(shard(why="ConnectionError", until_us=DAY), lag=5)
     assert reason == Reason("stream score/2", "held", "ConnectionError", "tries again at 1970-01-02T00:00Z")
 
 
 def test_a_stopped_shard_waits_for_a_person() -> None:
-    (reason,) = reasons.of_shard(shard(why="contract", is_stopped=True), lag=None, has_engine=True)
+    (reason,) = reasons.of_shard(shard(why="contract", is_stopped=True), lag=None)
     assert (reason.state, reason.next) == ("stopped", "mend it and save")
 
 
 def test_a_lag_is_a_reason_only_where_there_is_no_better_one() -> None:
-    assert reasons.of_shard(shard(), lag=1200, has_engine=True)[0].why == "1,200 rows behind"
-    assert reasons.of_shard(shard(), lag=0, has_engine=True) == []
+    assert reasons.of_shard(shard(), lag=1200)[0].why == "1,200 rows behind"
+    assert reasons.of_shard(shard(), lag=0) == []

@@ -12,7 +12,7 @@ import pytest
 from headrace.connectors.holdings import Holdings
 from headrace.connectors.log import append
 from headrace.data.topic import Topic
-from headrace.engine.stream_runner import Place, StreamRunner
+from headrace.engine.stream_runner import POLL_S, QUIET_US, Place, StreamRunner
 from headrace.graph.loaded import freeze
 from headrace.storage.local import LocalStorage
 from headrace.store.sql.engine_store import EngineSqlStore
@@ -24,12 +24,13 @@ class HandClock:
 
     def __init__(self) -> None:
         self.us = 1_000_000
+        self.monotonic = 0
 
     def now_us(self) -> int:
         return self.us
 
     def monotonic_us(self) -> int:
-        return self.us
+        return self.monotonic
 
     def pass_us(self, us: int) -> None:
         self.us += us
@@ -80,8 +81,11 @@ class Harness:
         """Rounds until nothing is left to do."""
         assert self.runner is not None
         for _ in range(10_000):
-            if not self.runner.tick():
+            if self.runner.tick():
+                continue
+            if self.runner.patience_s == POLL_S:
                 return
+            self.clock.monotonic += QUIET_US
         raise AssertionError("it never comes to rest")
 
     def append(self, topic: Topic, rows: list[dict[str, Any]]) -> None:

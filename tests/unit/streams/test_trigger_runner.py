@@ -76,6 +76,19 @@ def test_progress_without_news_is_saved_when_quiet_and_read_again_by_the_next_ow
     assert sum(end - first for _, _, first, end in fired.ranges) == 3
 
 
+def test_under_steady_load_progress_is_saved_once_a_second(harness):
+    outcomes, investigate = watching(count=1000)
+    h = harness(investigate)
+    runner = h.start(PLACE)
+    for n in range(20):
+        h.append(outcomes, [outcome(n, True)])
+        h.clock.monotonic += 5_000
+        h.clock.pass_us(100_000)
+        runner.tick()
+        runner.tick()
+    assert len(h.facts(LOG, "TriggerProgressed")) == 2
+
+
 def test_a_new_trigger_is_not_about_what_was_there_before(harness):
     outcomes, investigate = watching()
     h = harness(investigate)

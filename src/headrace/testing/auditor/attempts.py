@@ -227,14 +227,17 @@ class _Runs:
             above = run.node(name)
             if above is None:
                 continue
-            states = list(run.states(above, where[: shared(node.scope, above.scope)]))
+            level = shared(node.scope, above.scope)
+            states = list(run.states(above, where[:level]))
             if any(state not in ENDED for state in states):
                 yield Violation("E7", "nothing starts before its upstreams have ended", f"{place}: {name} is {states}")
             is_input = any(value == Ref(name) for value in node.inputs.values())
             if node.options.trigger_rule != "all_success" or not is_input:
                 continue
             bad = sum(state in ("failed", "cancelled") for state in states)
-            if bad > above.options.allow_failed or (states and all(state == "skipped" for state in states)):
+            # What may fail may be missing from a join; a single result cannot be had without success.
+            allowed = above.options.allow_failed if level < len(above.scope) else 0
+            if bad > allowed or (states and all(state == "skipped" for state in states)):
                 yield Violation("E7", "by default upstreams have succeeded", f"{place}: {name} is {states}")
 
     def _closes(self, place: Place, run: RunFold, fact: Any, state: str, **by: int) -> Iterator[Violation]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from headrace.engine.loop import Engine, EngineOptions
@@ -174,30 +175,27 @@ class EngineProcess:
         if due is not None:
             self.wake(due - self.world.mono_us)
 
-    def _guarded(self, work: object) -> None:
+    def _guarded(self, work: Callable[[], None]) -> None:
         """Run a piece of the process; whatever comes out of it ends the process, and must have had a cause."""
         self.store.is_hurt = self.crew.is_hurt = False
-        is_old = self.cluster.acting is not self
         try:
-            work()  # type: ignore[operator]
+            work()
         except DiedByItselfError:
             raise
         except Crash:
             self._die("killed")
-        except SupersededError as error:
-            self._die(f"refused: {error.message}")
-            self.world.saw["an old engine was refused"] += 1
-            if not is_old and self.cluster.acting is self:
-                raise DiedByItselfError(f"{self.name} acts and was refused: {error}") from error
-        except StoreError as error:
-            self._die(f"store: {error.message}")
-            if is_old or self.cluster.acting is not self and not self.store.is_hurt:
+        except (SupersededError, StoreError) as error:
+            # A fault explains it, or another engine owns the log by now.
+            is_explained = self.store.is_hurt or self.cluster.acting is not self
+            if not self.store.is_hurt or isinstance(error, SupersededError):
                 self.world.saw["an old engine was refused"] += 1
-            elif not self.store.is_hurt:
+            self._die(f"{type(error).__name__}: {error.message}")
+            if not is_explained:
                 raise DiedByItselfError(f"{self.name}: {error}") from error
         except Exception as error:
+            is_acting = self.cluster.acting is self
             self._die(repr(error))
-            if not is_old:
+            if is_acting:
                 raise DiedByItselfError(f"{self.name}: {error!r}") from error
 
     def _die(self, why: str) -> None:

@@ -16,6 +16,7 @@ from headrace.testing.simulator.people import People
 from headrace.testing.simulator.world import SECOND, World
 
 QUIET_S = 3_600  # so long may it take until all has ended, once the faults have stopped
+EVENTS_MOST = 3_000  # a schedule has a few hundred; what goes in circles is stopped here
 SLOT_GRACE_US = 65 * SECOND
 TIMERS_MOST = 2_000
 
@@ -68,7 +69,7 @@ def _simulate(world: World, drawn: Draw, store: EngineSqlStore) -> Result:
         cluster.begin()
         people.plan()
         _plan_disasters(world, drawn, cluster)
-        world.run_until(drawn.length_s * SECOND)
+        world.run_until(drawn.length_s * SECOND, most=EVENTS_MOST)
         has_ended = _settle(world, cluster, people)
     except DiedByItselfError as error:
         violations.append(Violation("P1", "no engine ends without a cause", str(error)))
@@ -118,8 +119,8 @@ def _settle(world: World, cluster: Cluster, people: People) -> bool:
     people.complete_all()
     cluster.wake()
     end_us = world.mono_us + QUIET_S * SECOND
-    while world.mono_us < end_us:
-        world.run_until(min(world.mono_us + 10 * SECOND, end_us))
+    while world.mono_us < end_us and world.events < EVENTS_MOST:
+        world.run_until(min(world.mono_us + 10 * SECOND, end_us), most=EVENTS_MOST)
         if _is_settled(cluster):
             return True
     return False

@@ -72,8 +72,9 @@ class World:
         then(*about)
         return True
 
-    def run_until(self, mono_us: int) -> None:
-        while self._heap and self._heap[0][0] <= mono_us:
+    def run_until(self, mono_us: int, *, most: int) -> None:
+        """Do what is due until then; stops after `most` messages in all, for what goes in circles."""
+        while self._heap and self._heap[0][0] <= mono_us and self.events < most:
             self.step()
         self.mono_us = max(self.mono_us, mono_us)
 

@@ -1,0 +1,153 @@
+"""`headrace run`, `doctor`, and the lines that a run and an engine print."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from headrace.cli.dev import stopping
+from headrace.cli.news import line_of
+from headrace.cli.progress import Counts, PlainLines
+from headrace.graph.nodes import Const, Graph, Node, Scope
+from headrace.models.facts import AliasMoved, RetrainAsked, WindowJudged
+from headrace.runs import facts as f
+from headrace.runs.facts import Value
+
+if TYPE_CHECKING:
+    from conftest import Headrace
+
+pytestmark = pytest.mark.headrace_project
+
+GRAPH = Graph((Node("files", "task", "m:f"), Node("load", "task", "m:l", scope=("s",))), (Scope("s", Const([1, 2])),))
+
+
+def started(node: str) -> f.AttemptSucceeded:
+    return f.AttemptSucceeded("r", node, "", 0, 1, 1, 0, 5_000, Value("json"))
+
+
+def test_a_run_here_takes_parameters_and_leaves_a_record(headrace: Headrace, project: Path) -> None:
+    result = headrace("run", "retrain", "rounds=3")
+    assert result.code == 0, result.err
+    assert [line.split()[:2] for line in result.out.splitlines()[:2]] == [
+        ["ingest", "succeeded"],
+        ["train", "succeeded"],
+    ]
+    (row,) = headrace("runs", "ls", "--json").json()
+    assert (row["params"], row["state"], row["cause"]) == ({"rounds": 3}, "succeeded", "here")
+
+
+def test_a_run_as_json_is_its_facts_and_at_last_its_state(headrace: Headrace, project: Path) -> None:
+    lines = [msgspec.json.decode(line) for line in headrace("run", "retrain", "--json").out.splitlines()]
+    assert [line["kind"] for line in lines[:-1]].count("AttemptSucceeded") == 2
+    assert lines[-1] == {"run": lines[-1]["run"], "pipeline": "retrain", "state": "succeeded"}
+
+
+def test_a_window_is_filled_from_the_schedule_or_from_the_flag(headrace: Headrace, project: Path) -> None:
+    assert headrace("run", "nightly").code == 0
+    assert headrace("run", "nightly", "--window", "2013-01-01", "1d").code == 0
+    given, slot = sorted(row["window"] for row in headrace("runs", "ls", "--json").json())
+    assert given == [1_356_998_400_000_000, 1_357_084_800_000_000]
+    assert slot[1] - slot[0] == 86_400_000_000
+
+
+def test_a_file_is_named_with_its_pipeline_or_holds_only_one(headrace: Headrace, project: Path) -> None:
+    (project / "two.py").write_text(
+        "import headrace as hr\n@hr.task\ndef a(): pass\n@hr.pipeline\ndef p(): a()\n@hr.pipeline\ndef q(): a()\n"
+    )
+    result = headrace("run", "two.py")
+    assert result.code == 2
+    assert "two.py has 2 pipelines: p, q" in result.err
+    assert headrace("run", "two.py:q").code == 0
+
+
+def test_a_project_that_does_not_load_says_where(headrace: Headrace, project: Path) -> None:
+    (project / "cliflights" / "broken.py").write_text("import nothing_like_this\n")
+    result = headrace("run", "retrain")
+    assert result.code == 2
+    assert f"at   {project}/cliflights/broken.py:1" in result.err
+
+
+def test_doctor_names_a_secret_without_value(
+    headrace: Headrace, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_SUCH_VARIABLE", raising=False)
+    with (project / "headrace.toml").open("a") as file:
+        file.write('[secrets]\nwarehouse = "env:NO_SUCH_VARIABLE"\n')
+    result = headrace("doctor", "--json")
+    assert result.code == 1
+    (secret,) = [finding for finding in result.json() if finding["what"] == "secret"]
+    assert secret["level"] == "fail"
+    assert "NO_SUCH_VARIABLE" in secret["cure"]
+
+
+def test_doctor_finds_a_damaged_store(headrace: Headrace, project: Path) -> None:
+    (project / ".headrace").mkdir()
+    (project / ".headrace" / "headrace.db").write_bytes(b"this is not a database" * 400)
+    result = headrace("doctor")
+    assert result.code == 1
+    assert "HR4040" in result.out
+    assert "Traceback" not in result.out + result.err
+
+
+def test_doctor_without_a_project_only_warns(headrace: Headrace, tmp_path: Path) -> None:
+    result = headrace("doctor", "--project", tmp_path, "--json")
+    assert result.code == 0
+    assert [finding["what"] for finding in result.json() if finding["level"] == "warn"] == ["project"]
+
+
+def test_the_items_of_a_map_are_counted_and_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with PlainLines(GRAPH) as view:
+        view.take([f.MapExpanded("r", "s", "", 2), started("load"), started("files")])
+        view.take([started("load")])
+    assert capsys.readouterr().out.splitlines() == ["files succeeded in 5ms", "load succeeded: 2 items"]
+
+
+def test_a_try_that_is_repeated_does_not_count_as_an_end() -> None:
+    counts = Counts(GRAPH)
+    counts.take(f.AttemptFailed("r", "files", "", 0, 1, 1, 0, "E", retry_at_us=1))
+    assert not counts.is_complete("files")
+    counts.take(f.AttemptFailed("r", "files", "", 0, 2, 2, 0, "E"))
+    assert counts.is_complete("files")
+    assert counts.failed["files"] == 1
+
+
+@pytest.mark.parametrize(
+    ("fact", "line"),
+    [
+        (f.RunCreated("r", "p", "c", "k", "event", 0), "run r of p by event"),
+        (
+            f.AttemptFailed("r", "a", "", 0, 1, 1, 0, "E: x", retry_at_us=2_000_000),
+            "run r a failed (attempt 1): E: x; again in 2.0s",
+        ),
+        (f.TriggerSuppressed("p", "k", "the pipeline is paused", 0), "p is not started: the pipeline is paused"),
+        (AliasMoved("delay", "champion", 2, 1, "gate", "gains", 0), "delay: version 2 is the champion (gains)"),
+        (RetrainAsked("delay", "drift", "e", 0, False, "cool-down", 0), "delay: drift asks for a training: cool-down"),
+        (
+            WindowJudged("watch", "delay", (0, 86_400_000_000), 1, 7, True, "", None, "r", 0, {"drift": True}),
+            "watch: 1970-01-01T00:00Z 1970-01-02T00:00Z crossed drift, 7 rows",
+        ),
+    ],
+)
+def test_news_are_one_line(fact: f.Fact, line: str) -> None:
+    told = line_of(fact)
+    assert told is not None
+    assert told[0] == line
+
+
+def test_what_nobody_wants_to_read_is_no_news() -> None:
+    assert line_of(f.AttemptStarted("r", "a", "", 0, 1, 1, "w1#1", 0)) is None
+
+
+def test_the_first_signal_asks_to_stop_and_the_handlers_come_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with stopping() as should_stop:
+        assert not should_stop()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert should_stop()
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) == before
