@@ -187,7 +187,7 @@ class ShardRunner:
         if joined.is_empty():
             return Outcome(0, 0)
         source, definition = self.code.source, self.code.definition
-        batch = joined.drop(HIDDEN)
+        batch = joined[[name for name in joined.columns if name not in HIDDEN]]
         kept = tuple(dict.fromkeys(name for name in (source.key, source.event_time, source.known) if name))
         called = call(definition, self.code.fn, batch, values, kept=kept, holds=self.code.holds)
         failed = [found.row for found in called.errors]

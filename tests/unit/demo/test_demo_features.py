@@ -7,7 +7,8 @@ from datetime import timedelta
 import polars as pl
 import pytest
 
-from headrace.demo import asof, features, record, weeks
+from headrace.demo import asof, record, weeks
+from headrace.demo.project.flights import features
 
 SAMPLE = tuple(range(7_000, 336_000, 54_000))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,6 +37,8 @@ class RunFold:
     state: str
     generation: int = 1
     is_ended: bool = False
+    has_started: bool = False
+    most: int | None = None
     items: dict[tuple[str, Path, int], Item] = field(default_factory=dict[tuple[str, Path, int], Item])
     cells: dict[tuple[str, Path], list[int]] = field(default_factory=dict[tuple[str, Path], list[int]])
     skipped: set[tuple[str, Path]] = field(default_factory=set[tuple[str, Path]])
@@ -84,10 +86,10 @@ class _Runs:
         self.evidence = evidence
         self.runs: dict[str, RunFold] = {}
         self.keys: set[str] = set()
-        self.accepted: set[tuple[str, str, int, int]] = set()
+        self.accepted: Counter[tuple[str, str, int, int]] = Counter()
         self.started: set[tuple[str, str, str, int, int, int]] = set()
         self.done: list[tuple[str, f.AttemptSucceeded]] = []
-        self.published: set[tuple[str, str, str, int, int]] = set()
+        self.published: Counter[tuple[str, str, str, int, int]] = Counter()
 
     def take(self, place: Place) -> Iterator[Violation]:
         fact = place.fact
@@ -98,9 +100,10 @@ class _Runs:
                 made = (fact.run, fact.node, fact.item, fact.attempt)
                 if made not in self.accepted:
                     yield Violation("A3", "each version has one accepted attempt that made it", str(place))
-                if (fact.table, *made) in self.published:
+                # Inside nested maps several items have this name, one for each outer item.
+                self.published[(fact.table, *made)] += 1
+                if self.published[(fact.table, *made)] > self.accepted[made]:
                     yield Violation("E4", "a keyed effect happens once", str(place))
-                self.published.add((fact.table, *made))
             case _:
                 name = getattr(fact, "run", None)
                 handler = _HANDLERS.get(type(fact))
@@ -119,7 +122,10 @@ class _Runs:
             yield Violation("S5", "one run per key", str(place))
         self.keys.add(fact.key)
         graph = _graph(self.evidence.projects.get(fact.code), fact.pipeline)
-        self.runs[fact.run] = RunFold(fact, place.log, graph, "waiting" if fact.waits else "running")
+        run = self.runs[fact.run] = RunFold(fact, place.log, graph, "waiting" if fact.waits else "running")
+        project = self.evidence.projects.get(fact.code)
+        definition = project.pipelines.get(fact.pipeline) if project else None
+        run.most = definition.max_active if definition else None
 
     # -- the run -------------------------------------------------------------------------------------------------
 
@@ -156,7 +162,7 @@ class _Runs:
             yield Violation("E5", "a run is cancelled because somebody asked", str(place))
         if run.graph is not None and fact.state in ("succeeded", "failed") and "no worker" not in fact.why:
             yield from self._verdict(place, run, fact)
-        run.is_ended, run.state = True, fact.state
+        run.is_ended, run.has_started, run.state = True, False, fact.state
 
     def _verdict(self, place: Place, run: RunFold, fact: f.RunEnded) -> Iterator[Violation]:
         """E12: the state of a run follows from the states of its items."""
@@ -200,6 +206,8 @@ class _Runs:
             found = f"{place} after attempt {item.attempt} epoch {item.epoch} {item.state}"
             yield Violation("E6", "attempts are 1 to n without gaps, epochs grow", found)
         item.state, item.attempt, item.epoch = "running", fact.attempt, fact.epoch
+        yield from self._at_once(place, run)
+        run.has_started = True
         self.started.add((fact.run, fact.node, fact.path, fact.item, fact.attempt, fact.epoch))
         run.count(fact.node, path, running=1)
         node = run.node(fact.node)
@@ -216,6 +224,21 @@ class _Runs:
         running = sum(i.state == "running" for (name, _, _), i in run.items.items() if name == node.name)
         if node.options.concurrency is not None and running > node.options.concurrency:
             yield Violation("E9", "limits hold at every commit", f"{place}: {running} at once")
+
+    def _at_once(self, place: Place, run: RunFold) -> Iterator[Violation]:
+        """E9: no run begins while as many of its pipeline as may are at work."""
+        if run.most is None or run.has_started:
+            return
+        others = [
+            other.created.run
+            for other in self.runs.values()
+            if other.created.pipeline == run.created.pipeline
+            and other is not run
+            and other.has_started
+            and not other.is_ended
+        ]
+        if len(others) >= run.most:
+            yield Violation("E9", "limits hold at every commit", f"{place}: {others} are at work")
 
     def _upstream(self, place: Place, run: RunFold, node: Node, where: Path) -> Iterator[Violation]:
         """E7: everything it needs has ended, as committed; by default with success."""
@@ -254,7 +277,7 @@ class _Runs:
         if known is not None and known.state == "succeeded":
             yield Violation("E3", "one accepted result", str(place))
         yield from self._closes(place, run, fact, "succeeded", succeeded=1)
-        self.accepted.add((fact.run, fact.node, fact.item, fact.attempt))
+        self.accepted[fact.run, fact.node, fact.item, fact.attempt] += 1
         self.done.append((place.log, fact))
         for read in fact.reads:
             pin = run.pins.get(f"{read.kind}:{read.name}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+import msgspec
+
 from headrace.graph.definitions import (
     GateDef,
     ModelDef,
@@ -142,6 +144,8 @@ def _policies(rng: random.Random, drawn: Draw) -> dict[str, PipelineDef]:
         if rng.random() < 0.5:
             asks.append(Schedule("every 10m", catchup=rng.random() < 0.5))
         made.append(PipelineDef("retrain", "m:retrain", nothing, window="all", triggers=tuple(asks), registers="model"))
+    if drawn.has("limits"):
+        made = [msgspec.structs.replace(m, max_active=rng.choice((None, 1, 2))) for m in made]
     return {definition.name: definition for definition in made}
 
 
@@ -169,10 +173,7 @@ def _project(rng: random.Random, drawn: Draw, policies: dict[str, PipelineDef]) 
         params = definition.params
         if name != "plain" and any(scope.over == Param("items") for scope in graph.scopes):
             params = (*params, ParamDef("items", "json", default=[1, 2]))
-        pipelines[name] = PipelineDef(
-            name, definition.target, graph, params, definition.window, definition.ready_within_us,
-            definition.triggers, definition.max_active, definition.registers, definition.reads,
-        )  # fmt: skip
+        pipelines[name] = msgspec.structs.replace(definition, graph=graph, params=params)
     topics = {name: TopicDef(name, partitions=1) for name in ("clicks", "scores")}
     monitors: dict[str, MonitorDef] = {}
     models: dict[str, ModelDef] = {}
@@ -191,4 +192,4 @@ def _training() -> Graph:
 
 
 def _without_table(node: Node) -> Node:
-    return Node(node.name, node.kind, node.target, node.inputs, node.after, node.scope, node.when, options=node.options)
+    return msgspec.structs.replace(node, to=None)

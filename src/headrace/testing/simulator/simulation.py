@@ -13,6 +13,7 @@ from headrace.testing.simulator.draw import Draw, draw
 from headrace.testing.simulator.engines import Cluster, DiedByItselfError
 from headrace.testing.simulator.graphs import draw_projects
 from headrace.testing.simulator.people import People
+from headrace.testing.simulator.shards import Streams, check_output
 from headrace.testing.simulator.world import SECOND, World
 
 QUIET_S = 3_600  # so long may it take until all has ended, once the faults have stopped
@@ -63,14 +64,16 @@ def _simulate(world: World, drawn: Draw, store: EngineSqlStore) -> Result:
     witness = Witness()
     cluster = Cluster(world, drawn, store, witness, draw_projects(world.rng, drawn))
     people = People(world, drawn, cluster)
+    streams = Streams(world, drawn, store)
     violations: list[Violation] = []
     has_ended = False
     try:
         cluster.begin()
         people.plan()
+        streams.plan()
         _plan_disasters(world, drawn, cluster)
         world.run_until(drawn.length_s * SECOND, most=EVENTS_MOST)
-        has_ended = _settle(world, cluster, people)
+        has_ended = _settle(world, cluster, people, streams)
     except DiedByItselfError as error:
         violations.append(Violation("P1", "no engine ends without a cause", str(error)))
     evidence = Evidence(
@@ -78,6 +81,9 @@ def _simulate(world: World, drawn: Draw, store: EngineSqlStore) -> Result:
         slots_until_us=world.now_us() - SLOT_GRACE_US if has_ended else None,
     )  # fmt: skip
     violations += audit(evidence)
+    violations += check_output(store)
+    if not has_ended and not violations and not streams.is_settled():
+        violations.append(Violation("D5", "once faults stop, all comes to an end", "rows of a stream are unread"))
     if cluster.timers_most > TIMERS_MOST:
         violations.append(Violation("D6", "timers of the engine are bounded", f"{cluster.timers_most} at once"))
     runs = store.database.read("SELECT count(*) FROM runs")[0][0]
@@ -96,18 +102,17 @@ def _plan_disasters(world: World, drawn: Draw, cluster: Cluster) -> None:
             world.after(world.within(0, span_us), cluster.cut_off)
         if world.chance(drawn.rate("wall clock jumps")):
             world.faults["wall clock jumps"] += 1
-            world.after(world.within(0, span_us), _jump, world, cluster)
+            world.after(world.within(0, span_us), _jump, world)
 
 
-def _jump(world: World, cluster: Cluster) -> None:
+def _jump(world: World) -> None:
     by_s = world.rng.choice((-3_600, -600, -60, 60, 600, 3_600, 7_200))
     world.wall_offset_us += by_s * SECOND
     world.say(f"the wall clock jumps by {by_s} s")
     world.saw["the wall clock went back" if by_s < 0 else "the wall clock went forward"] += 1
-    del cluster
 
 
-def _settle(world: World, cluster: Cluster, people: People) -> bool:
+def _settle(world: World, cluster: Cluster, people: People, streams: Streams) -> bool:
     """The quiet phase: faults stop, and all must come to an end within the bound."""
     world.is_quiet = True
     world.say("faults stop")
@@ -117,11 +122,14 @@ def _settle(world: World, cluster: Cluster, people: People) -> bool:
     if cluster.acting is None or not cluster.acting.is_up:
         cluster.begin()
     people.complete_all()
+    if streams.processes:
+        streams.begin()
+        streams.wake()
     cluster.wake()
     end_us = world.mono_us + QUIET_S * SECOND
     while world.mono_us < end_us and world.events < EVENTS_MOST:
         world.run_until(min(world.mono_us + 10 * SECOND, end_us), most=EVENTS_MOST)
-        if _is_settled(cluster):
+        if _is_settled(cluster) and streams.is_settled():
             return True
     return False
 

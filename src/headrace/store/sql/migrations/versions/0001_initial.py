@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from alembic import op
-
 revision = "0001"
 down_revision = None
 
@@ -409,10 +407,17 @@ CREATE TABLE streaks (
 """
 
 
+STATEMENTS = tuple(
+    statement for group in (_FACTS, _PROJECT, _RUNS, _DATA, _STREAMS, _MODELS) for statement in group.split(";")
+)
+"""What makes this revision of the one before. A new store runs those of all revisions, an old one those it lacks."""
+
+
 def upgrade() -> None:
-    for group in (_FACTS, _PROJECT, _RUNS, _DATA, _STREAMS, _MODELS):
-        for statement in group.split(";"):
-            op.execute(statement)
+    from alembic import op
+
+    for statement in STATEMENTS:
+        op.execute(statement)
 
 
 def downgrade() -> None:
