@@ -96,7 +96,7 @@ class Limits:
         pl.DataFrame({"x": pl.int_range(mib << 17, eager=True).cast(pl.Float64)}).write_ipc(
             path, compression="uncompressed"
         )
-        spent = _mean(lambda: pl.read_ipc(path, memory_map=True).height, self._seconds)
+        spent = _mean(lambda: pl.scan_ipc(path, glob=False).collect().height, self._seconds)
         path.unlink()
         return spent
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from headrace.engine.doorbell import doorbell_path, ring
+from headrace.host.doorbell import doorbell_path, ring
 from headrace.settings import Settings, read_settings
 from headrace.storage.local import LocalStorage
 from headrace.storage.values import Values
@@ -79,8 +79,12 @@ class Project:
         body = {"pipeline": pipeline, "params": params, "by": "benchmark"}
         key = f"benchmark:{time.time_ns()}:{self._asked}"
         request = self.store.ask("trigger", body, key=key, at_us=time.time_ns() // 1000)
-        ring(doorbell_path(self.settings.home))
+        self.ring()
         return request
+
+    def ring(self) -> None:
+        """Tell the engine that something was written."""
+        ring(doorbell_path(self.settings.home))
 
     def answered(self, request: int) -> str:
         """The run that the request has led to."""

@@ -17,11 +17,11 @@ from headrace.connectors.holdings import Holdings
 from headrace.data.access import Access, access
 from headrace.data.events import Events
 from headrace.data.window import Window
+from headrace.definitions.nodes import Node, Ref
+from headrace.definitions.project import MonitorDef, PipelineDef, Project
 from headrace.engine.code import package_place
-from headrace.engine.doorbell import Doorbell, doorbell_path, ring
 from headrace.engine.loader import load_code
 from headrace.engine.loop import Engine, EngineOptions
-from headrace.engine.rights import holder_of, take_right
 from headrace.engine.service import Service
 from headrace.engine.supervisor import StreamSupervisor
 from headrace.errors import EngineUnavailableError, RefusedError, RunFailedError
@@ -32,10 +32,10 @@ from headrace.executors.inputs import Arguments, Pipeline
 from headrace.executors.local import LocalExecutor
 from headrace.executors.parts import Parts
 from headrace.executors.protocol import Setup, Start
-from headrace.graph.definitions import MonitorDef, PipelineDef, Project
 from headrace.graph.loaded import Loaded, freeze
-from headrace.graph.nodes import Node, Ref
 from headrace.graph.project import load_project
+from headrace.host.doorbell import Doorbell, doorbell_path, ring
+from headrace.host.rights import holder_of, take_right
 from headrace.ports import Clock
 from headrace.runs import facts as f
 from headrace.runs.events import RunAsked

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from headrace.base.facts import Fact, Stored
-from headrace.graph.definitions import Project
+from headrace.definitions.project import Project
 from headrace.runs.active import Active
 from headrace.runs.commands import StartAttempt
 from headrace.runs.events import Event

@@ -19,8 +19,8 @@ import msgspec
 import polars as pl
 
 from headrace.connectors.log import Log, append
-from headrace.engine.doorbell import doorbell_path, ring
-from headrace.graph.definitions import TopicDef
+from headrace.definitions.project import TopicDef
+from headrace.host.doorbell import doorbell_path, ring
 from headrace.store.sql.engine_store import EngineSqlStore
 from headrace.store.sql.reads import runs as run_rows
 from headrace.store.sql.reads import topics

@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator
 import pytest
 from living import Entry, Living
 
-from headrace.graph.definitions import TopicDef
+from headrace.definitions.project import TopicDef
 from headrace.store.sql.reads import streams as stream_rows
 from headrace.store.sql.reads import topics as topic_rows
 
 pytestmark = [pytest.mark.process, pytest.mark.headrace_project]
 
 Make = Callable[..., Living]
-STREAM = "headrace.engine.stream_process"
+STREAM = "headrace.shards.process"
 RESUMES_S = 15.0
 
 HOLD = """

@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from headrace.connectors.log import Log, append
-from headrace.graph.definitions import TopicDef
+from headrace.definitions.project import TopicDef
 from headrace.ports import Append
 from headrace.runs.facts import CodeDeployed, LogTaken
 from headrace.store.sql.engine_store import EngineSqlStore
@@ -77,7 +77,7 @@ class Project:
         read_fd, write_fd = os.pipe()
         self.pipes.append(write_fd)
         command = (
-            sys.executable, "-m", "headrace.engine.stream_process", "--root", str(self.root), "--code", "c1",
+            sys.executable, "-m", "headrace.shards.process", "--root", str(self.root), "--code", "c1",
             "--code-path", str(self.root), "--project", "flow", "--store", str(self.database), "--shards", shards,
             "--wake-fd", str(read_fd), *more,
         )  # fmt: skip

@@ -16,8 +16,8 @@ from headrace.cli.output import show_json, show_line, show_table
 from headrace.cli.parser import PLAIN, Common, Wait, make_app
 from headrace.cli.words import count, span
 from headrace.data.window import Window
+from headrace.definitions.project import PipelineDef, Schedule
 from headrace.errors import RefusedError, SettingsError
-from headrace.graph.definitions import PipelineDef, Schedule
 
 app = make_app("backfill", "Ask the engine for a run of each past window.")
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from headrace.cli.here import Here, now_us, user
 from headrace.cli.output import notice
-from headrace.engine.doorbell import doorbell_path, ring
 from headrace.errors import (
     EngineUnavailableError,
     HeadraceError,
@@ -19,6 +18,7 @@ from headrace.errors import (
     RunFailedError,
     StoreError,
 )
+from headrace.host.doorbell import doorbell_path, ring
 
 _POLL_S = 0.02
 _BY_CODE: dict[str, type[HeadraceError]] = {

@@ -162,7 +162,7 @@ def store(settings: Settings) -> Iterator[Finding]:
 
 def holders(settings: Settings) -> Iterator[Finding]:
     """Who holds the rights of this project."""
-    from headrace.engine.rights import holder_of
+    from headrace.host.rights import holder_of
 
     pid = holder_of(settings.locks / ENGINE_LOCK)
     if pid is None:

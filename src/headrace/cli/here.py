@@ -18,7 +18,7 @@ from headrace.errors import ProjectError, SettingsError
 from headrace.settings import FILE, Settings, read_settings
 
 if TYPE_CHECKING:
-    from headrace.graph.definitions import Project
+    from headrace.definitions.project import Project
     from headrace.graph.loaded import Loaded
     from headrace.store.sql.connection import Database
     from headrace.store.sql.store import SqlStore
@@ -40,7 +40,7 @@ class Here:
     @property
     def engine(self) -> int | None:
         """Pid of the living engine; None where there is none."""
-        from headrace.engine.rights import holder_of
+        from headrace.host.rights import holder_of
 
         return holder_of(self.settings.locks / ENGINE_LOCK)
 
@@ -50,7 +50,7 @@ class Here:
 
         Raises ProjectError where the files do not load and nothing was ever deployed.
         """
-        from headrace.graph import definitions
+        from headrace.definitions import project as definitions
         from headrace.store.sql.reads.project import current_code
 
         row = current_code(self.db)

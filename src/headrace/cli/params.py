@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from headrace.data.window import Window
+from headrace.definitions.project import ParamDef, PipelineDef
 from headrace.errors import SettingsError
-from headrace.graph.definitions import ParamDef, PipelineDef
 from headrace.settings import near
 
 _BOOLS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}

@@ -10,7 +10,7 @@ from headrace.cli.names import known
 from headrace.cli.output import show_fields, show_json, show_line, show_table
 from headrace.cli.parser import PLAIN, Common, Wait, make_app
 from headrace.cli.words import local
-from headrace.graph.definitions import AnyTrigger, OnEvent, OnMonitor, PipelineDef, Schedule, Updated
+from headrace.definitions.project import AnyTrigger, OnEvent, OnMonitor, PipelineDef, Schedule, Updated
 
 app = make_app("pipelines", "Pipelines: what is deployed, when it runs next, and pausing it.")
 

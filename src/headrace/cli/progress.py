@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from headrace.base.facts import Fact
 from headrace.cli.output import show_line
 from headrace.cli.words import length
-from headrace.graph.nodes import Graph
+from headrace.definitions.nodes import Graph
 from headrace.runs import facts as f
 
 if TYPE_CHECKING:

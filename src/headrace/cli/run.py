@@ -18,8 +18,8 @@ from headrace.cli.output import show_json, show_line
 from headrace.cli.parser import PLAIN, Common, make_app
 from headrace.cli.progress import Bars, PlainLines
 from headrace.data.window import Window
+from headrace.definitions.project import PipelineDef
 from headrace.errors import RunFailedError, SettingsError
-from headrace.graph.definitions import PipelineDef
 from headrace.runs.creation import run_window
 from headrace.settings import Settings
 

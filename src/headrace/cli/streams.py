@@ -9,7 +9,7 @@ from headrace.cli.names import known
 from headrace.cli.output import show_fields, show_json, show_table
 from headrace.cli.parser import PLAIN, Common, make_app
 from headrace.cli.words import local
-from headrace.graph.definitions import StreamDef
+from headrace.definitions.project import StreamDef
 
 if TYPE_CHECKING:
     from headrace.store.sql.reads.streams import ShardRow

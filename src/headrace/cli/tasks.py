@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from headrace.cli.here import Here
+from headrace.definitions.nodes import Graph
 from headrace.errors import ProjectError
-from headrace.graph.nodes import Graph
 
 if TYPE_CHECKING:
     from headrace.store.sql.reads.runs import CellRow, ItemRow, RunRow
@@ -18,7 +18,7 @@ UNFINISHED = ("pending", "returned", "running", "waiting_retry", "failed", "lost
 
 def graph_of(here: Here, run: RunRow) -> Graph:
     """The graph that the run goes through; what the files say now where its code was not deployed (`headrace run`)."""
-    from headrace.graph import definitions
+    from headrace.definitions import project as definitions
     from headrace.runs.machine import definition_of
     from headrace.store.sql.reads.project import code
 

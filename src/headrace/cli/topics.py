@@ -16,8 +16,8 @@ from headrace.cli.names import known
 from headrace.cli.output import notice, show_json, show_line, show_table
 from headrace.cli.parser import PLAIN, Common, make_app
 from headrace.cli.words import count, local, size
+from headrace.definitions.project import TopicDef
 from headrace.errors import SchemaError, SettingsError
-from headrace.graph.definitions import TopicDef
 
 if TYPE_CHECKING:
     import polars as pl
@@ -71,7 +71,7 @@ def append(
         One row, for example '{"flight_id": "UA-1"}'.
     """
     from headrace.connectors import log
-    from headrace.engine.doorbell import doorbell_path, ring
+    from headrace.host.doorbell import doorbell_path, ring
 
     if (file is None) == (json_row is None):
         raise SettingsError("give the rows once: --file or --json-row", cure="--file rows.jsonl, or --file -")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from headrace.connectors.examples import Labels
     from headrace.data.access import Attempt
     from headrace.data.events import Events, OffsetRange
-    from headrace.graph.definitions import ModelDef, MonitorDef, SourceDef, TableDef, TopicDef
+    from headrace.definitions.project import ModelDef, MonitorDef, SourceDef, TableDef, TopicDef
 
 AskPin = Callable[[str, Any], Any]
 """`(dataset, what it would be now) -> what the run reads`."""

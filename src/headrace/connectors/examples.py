@@ -17,8 +17,8 @@ from headrace.base.instants import iso
 from headrace.connectors.fitting import INSTANT
 from headrace.connectors.holdings import needs_labels
 from headrace.connectors.log import OFFSET, PARTITION, TIME, Log, Pins
+from headrace.definitions.project import ModelDef, TopicDef
 from headrace.errors import SchemaError
-from headrace.graph.definitions import ModelDef, TopicDef
 
 _log = logging.getLogger("headrace.examples")
 _NEWS = "_known"

@@ -11,8 +11,8 @@ import polars as pl
 
 from headrace.base.instants import to_us
 from headrace.data.schema import polars as polars_schema
+from headrace.definitions.project import TopicDef
 from headrace.errors import ProjectError, SchemaError
-from headrace.graph.definitions import TopicDef
 
 INSTANT = pl.Datetime("us", "UTC")
 _CURES = {

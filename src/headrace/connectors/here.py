@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from headrace.data.access import Attempt
     from headrace.data.events import OffsetRange
-    from headrace.graph.definitions import ModelDef, TableDef, TopicDef
+    from headrace.definitions.project import ModelDef, TableDef, TopicDef
 
 CLIENTS = "clients"  # the log of everyone who has none
 

@@ -16,8 +16,8 @@ import msgspec
 import xxhash
 
 from headrace.data.facts import Part
+from headrace.definitions.project import ModelDef, Project, SourceDef, TopicDef
 from headrace.errors import CodecError, NotFoundError
-from headrace.graph.definitions import ModelDef, Project, SourceDef, TopicDef
 from headrace.runs.facts import Value
 from headrace.storage.local import LocalStorage
 from headrace.storage.values import Values

@@ -21,8 +21,8 @@ from headrace.data.events import OffsetRange
 from headrace.data.facts import TopicAppended
 from headrace.data.schema import polars as polars_schema
 from headrace.data.window import Window
+from headrace.definitions.project import SourceDef, TableDef, TopicDef
 from headrace.errors import SchemaError, StoreError
-from headrace.graph.definitions import SourceDef, TableDef, TopicDef
 from headrace.ports import Append, Store
 from headrace.streams.join import join_asof, sort_history, span_us
 

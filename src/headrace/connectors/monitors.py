@@ -15,9 +15,9 @@ from headrace.connectors.log import TIME
 from headrace.connectors.predicting import PREDICTION
 from headrace.connectors.registry import SEED, columns_of
 from headrace.data.window import Window
+from headrace.definitions.project import ModelDef, MonitorDef
 from headrace.drift.judge import DriftLimit, Judgement, Limit, Performance, PerformanceLimit, judge
 from headrace.errors import SchemaError
-from headrace.graph.definitions import ModelDef, MonitorDef
 from headrace.models.evaluation import performance
 from headrace.runs.effects import Judged
 

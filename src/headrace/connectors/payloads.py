@@ -11,8 +11,8 @@ import polars as pl
 
 from headrace.connectors.fitting import cast
 from headrace.data.schema import polars as polars_schema
+from headrace.definitions.project import TopicDef
 from headrace.errors import SchemaError
-from headrace.graph.definitions import TopicDef
 
 # Times and dates are read as text here and parsed a column at a time.
 _TYPES: dict[str, Any] = {

@@ -16,9 +16,9 @@ from headrace.connectors import predicting, versions
 from headrace.connectors.holdings import Holdings
 from headrace.connectors.log import TIME
 from headrace.connectors.predicting import PREDICTION
+from headrace.definitions.project import ModelDef, PerformanceLimit
 from headrace.drift.histogram import MOST_CATEGORIES, Histogram
 from headrace.errors import HeadraceError, SchemaError
-from headrace.graph.definitions import ModelDef, PerformanceLimit
 from headrace.models.evaluation import crossing_probability, gain, se_by_days
 from headrace.models.metrics import METRICS, metric_named
 from headrace.models.split import check_fit_test, event_times_us

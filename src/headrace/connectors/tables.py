@@ -14,8 +14,8 @@ from headrace.connectors.log import HIDDEN, OFFSET, PARTITION, history_topic
 from headrace.data.facts import Part
 from headrace.data.schema import columns
 from headrace.data.schema import polars as polars_schema
+from headrace.definitions.project import TableDef
 from headrace.errors import RefusedError, SchemaError
-from headrace.graph.definitions import TableDef
 from headrace.runs.facts import TableWrite
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from headrace.data.events import Events, OffsetRange
     from headrace.data.window import Window
-    from headrace.graph.definitions import ModelDef, SourceDef, TableDef, TopicDef
+    from headrace.definitions.project import ModelDef, SourceDef, TableDef, TopicDef
 
 
 class Attempt(Protocol):

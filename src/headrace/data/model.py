@@ -13,8 +13,8 @@ from headrace.data.names import checked_name
 from headrace.data.reference import Reference
 from headrace.data.topic import Source, Topic
 from headrace.data.where import user_line
+from headrace.definitions.project import GateDef, ModelDef
 from headrace.errors import ProjectError
-from headrace.graph.definitions import GateDef, ModelDef
 
 if TYPE_CHECKING:
     import polars as pl

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from headrace.data.placeholder import Placeholder
 from headrace.data.where import user_line
+from headrace.definitions.nodes import DatasetRef
 from headrace.errors import GraphError
-from headrace.graph.nodes import DatasetRef
 
 if TYPE_CHECKING:
     from headrace.data.recording import Dataset

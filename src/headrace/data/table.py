@@ -12,8 +12,8 @@ from headrace.data.names import checked_name
 from headrace.data.reference import Reference
 from headrace.data.schema import columns
 from headrace.data.where import user_line
+from headrace.definitions.project import TableDef
 from headrace.errors import ProjectError
-from headrace.graph.definitions import TableDef
 
 if TYPE_CHECKING:
     import polars as pl

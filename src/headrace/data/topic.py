@@ -12,8 +12,8 @@ from headrace.data.access import access
 from headrace.data.names import checked_name
 from headrace.data.schema import columns
 from headrace.data.where import user_line
+from headrace.definitions.project import JoinDef, RunningDef, SourceDef, TopicDef
 from headrace.errors import ProjectError, SchemaError
-from headrace.graph.definitions import JoinDef, RunningDef, SourceDef, TopicDef
 
 if TYPE_CHECKING:
     import polars as pl

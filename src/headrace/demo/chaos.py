@@ -88,7 +88,7 @@ def family(engine: int) -> list[tuple[str, int]]:
         except (OSError, ValueError, IndexError):
             continue  # it ended while we looked
         if parent == engine:
-            for kind, mark in (("worker", b"headrace.executors.worker"), ("stream", b"headrace.engine.stream_process")):
+            for kind, mark in (("worker", b"headrace.executors.worker"), ("stream", b"headrace.shards.process")):
                 if mark in command:
                     found.append((kind, int(entry.name)))
     return sorted(found)

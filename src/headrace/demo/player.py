@@ -13,11 +13,11 @@ from headrace.base.facts import Fact
 from headrace.base.instants import to_us
 from headrace.connectors.log import prepare
 from headrace.data.facts import PlaybackAdvanced, TopicCompleted
+from headrace.definitions.project import Project, TopicDef
 from headrace.demo.record import EVENT_TIMES, Record, days, step
-from headrace.engine.doorbell import ring
 from headrace.engine.settling import unsettled
 from headrace.errors import EngineUnavailableError
-from headrace.graph.definitions import Project, TopicDef
+from headrace.host.doorbell import ring
 from headrace.ports import Append
 from headrace.store.sql.engine_store import EngineSqlStore
 from headrace.store.sql.reads import project as project_rows

@@ -17,13 +17,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as RichProgress
 
 from headrace.app import open_store
+from headrace.definitions.project import Project, decode
 from headrace.demo.chaos import Chaos
 from headrace.demo.player import Player
 from headrace.demo.record import Record, load
-from headrace.engine.doorbell import doorbell_path, ring
-from headrace.engine.rights import holder_of
 from headrace.errors import EngineUnavailableError
-from headrace.graph.definitions import Project, decode
+from headrace.host.doorbell import doorbell_path, ring
+from headrace.host.rights import holder_of
 from headrace.settings import Settings, read_settings
 from headrace.store.sql.engine_store import EngineSqlStore
 from headrace.store.sql.reads import project as project_rows

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import msgspec
 
+from headrace.definitions.project import Problem, Project
 from headrace.engine.code import code_hash, copy_code, package_place
-from headrace.graph.definitions import Problem, Project
 
 TIMEOUT_S = 60.0
 

@@ -12,9 +12,9 @@ import msgspec
 
 from headrace.base.facts import Fact, Stored
 from headrace.data.facts import TablePublished, TopicAppended
+from headrace.definitions import project as definitions
 from headrace.engine.recovery import closing_facts, fill_machine, restore_run
 from headrace.errors import HeadraceError, NotFoundError, RefusedError, StoreError, SupersededError
-from headrace.graph import definitions
 from headrace.ports import Append, Clock, EngineStore, Request, Workers
 from headrace.runs import facts as f
 from headrace.runs.commands import AnswerPin, Command, KillWorker, ReloadRun, SpawnWorker, StartAttempt, StopWorker

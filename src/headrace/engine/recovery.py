@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from headrace.base.facts import Fact
+from headrace.definitions import project as definitions
 from headrace.drift.policy import Streak
-from headrace.graph import definitions
 from headrace.models.controller import ControllerState
 from headrace.runs.active import Active
 from headrace.runs.facts import AttemptLost, RunEnded

@@ -14,9 +14,9 @@ from typing import Protocol
 from headrace.engine.loader import LoadedCode
 from headrace.engine.loop import Engine
 from headrace.engine.recovery import closing_facts
-from headrace.engine.rights import take_right
 from headrace.engine.supervisor import StreamSupervisor, shard_arguments
 from headrace.errors import HeadraceError, ProjectError
+from headrace.host.rights import take_right
 from headrace.ports import Append, Request
 from headrace.runs import facts as f
 from headrace.runs.events import Deployed, Event

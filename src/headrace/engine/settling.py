@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from headrace.graph.definitions import OnEvent, Project
+from headrace.definitions.project import OnEvent, Project
 from headrace.runs.monitoring import due_ends
 
 

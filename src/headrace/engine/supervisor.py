@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from headrace.graph.definitions import OnEvent, Project
+from headrace.definitions.project import OnEvent, Project
 from headrace.ports import Clock
 
 GRACE_S = 5.0
@@ -124,7 +124,7 @@ class StreamSupervisor:
         os.set_blocking(write_fd, False)
         self.logs.mkdir(parents=True, exist_ok=True)
         command = (
-            sys.executable, "-m", "headrace.engine.stream_process",
+            sys.executable, "-m", "headrace.shards.process",
             *self._common, *wanted.arguments, "--wake-fd", str(read_fd),
         )  # fmt: skip
         with (self.logs / f"{wanted.name}.log").open("ab") as output:

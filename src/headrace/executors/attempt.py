@@ -13,12 +13,12 @@ from typing import Any, cast
 import msgspec
 
 from headrace.data.access import installed
+from headrace.definitions.nodes import Node
 from headrace.errors import CodecError, NotFoundError
 from headrace.executors.inputs import Arguments, Pipeline
 from headrace.executors.parts import AskPin, AttemptAccess, Parts
 from headrace.executors.protocol import Done, Failed, Start
 from headrace.executors.tracebacks import one_line, user_frames
-from headrace.graph.nodes import Node
 from headrace.graph.signature import call_with
 from headrace.runs.effects import NO_EFFECTS
 

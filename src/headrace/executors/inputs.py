@@ -17,10 +17,7 @@ import msgspec
 
 from headrace.data.events import Events, OffsetRange
 from headrace.data.window import Window
-from headrace.errors import CodecError
-from headrace.executors.parts import AttemptAccess, LoadedPipeline, Parts
-from headrace.executors.protocol import Start
-from headrace.graph.nodes import (
+from headrace.definitions.nodes import (
     AnyInput,
     Choice,
     Const,
@@ -33,6 +30,9 @@ from headrace.graph.nodes import (
     Ref,
     Sequence,
 )
+from headrace.errors import CodecError
+from headrace.executors.parts import AttemptAccess, LoadedPipeline, Parts
+from headrace.executors.protocol import Start
 from headrace.runs.facts import Value
 
 Indices = tuple[int, ...]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from headrace.data.access import Access
+from headrace.definitions.project import PipelineDef, Project
 from headrace.executors.protocol import Start
-from headrace.graph.definitions import PipelineDef, Project
 from headrace.runs.effects import Effects
 from headrace.runs.facts import Read, Value
 

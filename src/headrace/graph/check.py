@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 from headrace.data.where import is_library, is_own
+from headrace.definitions.nodes import AnyInput, Choice, DatasetRef, Mapping, Node, Sequence
+from headrace.definitions.project import OnEvent, Problem, Schedule
 from headrace.graph.annotations import hints, is_named
 from headrace.graph.columns import column_problems
 from headrace.graph.compile import Compiled
-from headrace.graph.definitions import OnEvent, Problem, Schedule
 from headrace.graph.loaded import Loaded
-from headrace.graph.nodes import AnyInput, Choice, DatasetRef, Mapping, Node, Sequence
 from headrace.graph.pipeline import Pipeline
 from headrace.graph.stream import Stream
 from headrace.graph.syntax import syntax_problems

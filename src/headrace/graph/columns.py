@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 
 from headrace.data.topic import Source, Topic
-from headrace.graph.definitions import JoinDef, OnEvent, Problem
+from headrace.definitions.project import JoinDef, OnEvent, Problem
 from headrace.graph.loaded import Loaded
 
 Schema = Mapping[str, str] | None

@@ -11,13 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import msgspec
 
-from headrace.errors import GraphError
-from headrace.graph.annotations import hints, is_named
-from headrace.graph.definitions import ParamDef, PipelineDef
-from headrace.graph.draft import Draft
-from headrace.graph.inputs import frozen_input
-from headrace.graph.naming import node_names, scope_names
-from headrace.graph.nodes import (
+from headrace.definitions.nodes import (
     AnyInput,
     Choice,
     Condition,
@@ -32,6 +26,12 @@ from headrace.graph.nodes import (
     digest,
     refs,
 )
+from headrace.definitions.project import ParamDef, PipelineDef
+from headrace.errors import GraphError
+from headrace.graph.annotations import hints, is_named
+from headrace.graph.draft import Draft
+from headrace.graph.inputs import frozen_input
+from headrace.graph.naming import node_names, scope_names
 from headrace.graph.pipeline import Pipeline
 from headrace.graph.reads import datasets_of, topics_of
 from headrace.graph.recorder import Recorder, recording_to

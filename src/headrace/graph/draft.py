@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from headrace.graph.nodes import AnyInput, Condition, Options
+from headrace.definitions.nodes import AnyInput, Condition, Options
 
 
 @dataclass(eq=False, slots=True)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from headrace.data.placeholder import Placeholder
 from headrace.data.where import called_at, user_frame, user_line
+from headrace.definitions.nodes import AnyInput, Choice, Condition, Ref, Sequence
 from headrace.errors import GraphError
 from headrace.graph.annotations import item_of, tuple_length
-from headrace.graph.nodes import AnyInput, Choice, Condition, Ref, Sequence
 
 if TYPE_CHECKING:
     from headrace.graph.recorder import Recorder

@@ -12,10 +12,10 @@ import msgspec
 from headrace.data.reference import Reference
 from headrace.data.secret import Secret
 from headrace.data.where import user_line
+from headrace.definitions.nodes import AnyInput, Const
 from headrace.errors import GraphError
-from headrace.graph import nodes
+from headrace.definitions import nodes
 from headrace.graph.handle import Handle
-from headrace.graph.nodes import AnyInput, Const
 
 if TYPE_CHECKING:
     from headrace.graph.recorder import Recorder

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headrace.graph.definitions import PerformanceLimit, StatLimit
+from headrace.definitions.project import PerformanceLimit, StatLimit
 
 
 def unseen(*, above: float) -> StatLimit:

@@ -11,9 +11,9 @@ from headrace.data.secret import Secret
 from headrace.data.table import Table
 from headrace.data.topic import Source, Topic
 from headrace.data.where import line_of_error
+from headrace.definitions.project import Problem, Project
 from headrace.errors import HeadraceError
 from headrace.graph.compile import Compiled, compile_pipeline
-from headrace.graph.definitions import Problem, Project
 from headrace.graph.monitor import Monitor
 from headrace.graph.pipeline import Pipeline
 from headrace.graph.reads import behind

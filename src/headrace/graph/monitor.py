@@ -14,8 +14,8 @@ from headrace.data.model import Model
 from headrace.data.names import checked_name
 from headrace.data.topic import Topic
 from headrace.data.where import user_line
+from headrace.definitions.project import MonitorDef, OnMonitor, PerformanceLimit, StatLimit
 from headrace.errors import GraphError
-from headrace.graph.definitions import MonitorDef, OnMonitor, PerformanceLimit, StatLimit
 from headrace.graph.trigger import Trigger
 from headrace.triggers.wall_time import zone_of
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast, get_args
 
 from headrace.base.durations import micros
 from headrace.data.where import user_line
+from headrace.definitions.nodes import Options
 from headrace.errors import GraphError
-from headrace.graph.nodes import Options
 
 if TYPE_CHECKING:
     from headrace.data.table import Table

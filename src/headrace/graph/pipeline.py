@@ -13,8 +13,8 @@ from headrace.base.instants import to_us
 from headrace.data.names import checked_name
 from headrace.data.recording import act_now
 from headrace.data.where import line_of, user_line
+from headrace.definitions.project import Schedule
 from headrace.errors import GraphError
-from headrace.graph.definitions import Schedule
 from headrace.graph.recorder import active
 from headrace.graph.signature import bind
 from headrace.graph.task import Task

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import ModuleType
 
 from headrace.data.where import is_library
+from headrace.definitions.project import Problem
 from headrace.errors import ProjectError
-from headrace.graph.definitions import Problem
 from headrace.graph.loaded import Loaded, declared, freeze, problem_of
 
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from headrace.data import recording
 from headrace.data.where import user_line
+from headrace.definitions.nodes import AnyInput, Choice, Condition, Const, Element, Options, Ref, refs
 from headrace.errors import GraphError
 from headrace.graph.annotations import is_scalar, is_streamed, item_of
 from headrace.graph.draft import Draft, DraftScope, Inlined
 from headrace.graph.handle import Handle
 from headrace.graph.inputs import frozen_input, shown
-from headrace.graph.nodes import AnyInput, Choice, Condition, Const, Element, Options, Ref, refs
 
 if TYPE_CHECKING:
     from headrace.data.recording import Dataset

@@ -14,9 +14,9 @@ from headrace.data.reference import Reference
 from headrace.data.table import Table
 from headrace.data.topic import Source, Topic
 from headrace.data.where import line_of, user_line
+from headrace.definitions.project import StreamDef
 from headrace.errors import GraphError
 from headrace.graph.annotations import hints, is_named
-from headrace.graph.definitions import StreamDef
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from headrace.graph.definitions import Problem
+from headrace.definitions.project import Problem
 from headrace.graph.task import Task
 
 _BLIND = ("isinstance", "issubclass", "type", "id", "callable", "hasattr", "getattr")

@@ -9,8 +9,8 @@ from headrace.base.durations import micros
 from headrace.data.table import Table
 from headrace.data.topic import Topic
 from headrace.data.where import user_line
+from headrace.definitions.project import AnyTrigger, OnEvent, Updated
 from headrace.errors import GraphError
-from headrace.graph.definitions import AnyTrigger, OnEvent, Updated
 
 if TYPE_CHECKING:
     from headrace.graph.monitor import Monitor

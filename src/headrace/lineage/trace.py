@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import polars as pl
 
 from headrace.connectors.log import APPENDED, HIDDEN, OFFSET, TIME, Log, decode, history_topic, partitions, unpack
+from headrace.definitions.project import Project, StreamDef, TopicDef
 from headrace.errors import NotFoundError
-from headrace.graph.definitions import Project, StreamDef, TopicDef
 from headrace.lineage import words
 from headrace.lineage.steps import Step, Trace
 from headrace.store.sql.connection import Database

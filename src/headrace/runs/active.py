@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from headrace.graph.definitions import PipelineDef
+from headrace.definitions.project import PipelineDef
 from headrace.runs.progress import Progress
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from headrace.graph.nodes import Node
+from headrace.definitions.nodes import Node
 from headrace.runs.facts import Value
 from headrace.runs.progress import Path
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from headrace.base.durations import micros
+from headrace.definitions.project import PipelineDef, Schedule
 from headrace.errors import RefusedError
-from headrace.graph.definitions import PipelineDef, Schedule
 from headrace.triggers.schedule import parse_schedule, previous, window_of
 
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from headrace.base.facts import Fact
+from headrace.definitions.project import PipelineDef, Project
 from headrace.errors import RefusedError
-from headrace.graph.definitions import PipelineDef, Project
 from headrace.runs import facts as f
 from headrace.runs.creation import run_window
 from headrace.runs.effects import Effects

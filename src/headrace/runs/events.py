@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headrace.data.facts import TablePublished
-from headrace.graph.definitions import Project
+from headrace.definitions.project import Project
 from headrace.runs.effects import NO_EFFECTS, Effects
 from headrace.runs.facts import LogSpan, Read, Value
 

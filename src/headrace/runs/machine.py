@@ -16,8 +16,8 @@ import msgspec
 from headrace.base.facts import Fact
 from headrace.base.ids import make_id
 from headrace.data.facts import TopicAppended
+from headrace.definitions.project import PipelineDef, Project
 from headrace.errors import HeadraceError, NotFoundError, RefusedError
-from headrace.graph.definitions import PipelineDef, Project
 from headrace.runs import events as e
 from headrace.runs import facts as f
 from headrace.runs.active import Active

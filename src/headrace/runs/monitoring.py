@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from headrace.base.facts import Fact
 from headrace.base.instants import from_us, to_us
+from headrace.definitions.nodes import Graph, Node, Param
+from headrace.definitions.project import MonitorDef, OnMonitor, ParamDef, PipelineDef
 from headrace.drift.policy import Streak, advance
-from headrace.graph.definitions import MonitorDef, OnMonitor, ParamDef, PipelineDef
-from headrace.graph.nodes import Graph, Node, Param
 from headrace.models.facts import StreakMoved, WindowJudged
 from headrace.runs import facts as f
 from headrace.runs.effects import Judged

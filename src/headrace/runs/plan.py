@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from headrace.graph.nodes import AnyInput, Element, Graph, Node, Scope, refs
+from headrace.definitions.nodes import AnyInput, Element, Graph, Node, Scope, refs
 
 
 @dataclass(frozen=True, slots=True)

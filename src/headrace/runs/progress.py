@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from headrace.graph.nodes import AnyInput, Choice, Const, Element, Mapping, Param, Ref, Sequence
+from headrace.definitions.nodes import AnyInput, Choice, Const, Element, Mapping, Param, Ref, Sequence
 from headrace.runs.facts import Value
 from headrace.runs.plan import GraphPlan, Need, NodePlan, ScopePlan
 from headrace.runs.reasons import BRANCH_NOT_TAKEN, UPSTREAM

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from headrace.base.facts import Fact
 from headrace.data.facts import Part, TablePublished
+from headrace.definitions.project import Updated
 from headrace.errors import RefusedError
-from headrace.graph.definitions import Updated
 from headrace.runs import facts as f
 from headrace.runs.creation import run_window
 from headrace.runs.pool import Flight

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from headrace.base.instants import iso
-from headrace.graph.definitions import ModelDef, MonitorDef, PipelineDef
-from headrace.graph.nodes import Graph, Node, refs
+from headrace.definitions.nodes import Graph, Node, refs
+from headrace.definitions.project import ModelDef, MonitorDef, PipelineDef
 from headrace.models.controller import ControllerState
 
 UPSTREAM = "upstream "  # every reason that begins so means: something before it failed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 
-from headrace.graph.nodes import Options
+from headrace.definitions.nodes import Options
 
 
 def retry_delay_us(options: Options, failures: int, key: str) -> int | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from headrace.base.facts import Fact
-from headrace.graph.definitions import PipelineDef, Schedule
+from headrace.definitions.project import PipelineDef, Schedule
 from headrace.runs import facts as f
 from headrace.triggers import schedule as slots
 

@@ -9,8 +9,8 @@ import msgspec
 
 from headrace.base.facts import Fact
 from headrace.base.instants import iso
+from headrace.definitions.project import ModelDef, PipelineDef
 from headrace.errors import NotFoundError, RefusedError
-from headrace.graph.definitions import ModelDef, PipelineDef
 from headrace.models import controller as c
 from headrace.models.facts import AliasMoved, ControllerMoved, RetrainAsked, VersionRegistered, VersionRejected
 from headrace.models.promotion import Gain, IfBetter, Verdict, gate

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, cast
 
 import polars as pl
 
+from headrace.definitions.project import StreamDef
 from headrace.errors import SchemaError
-from headrace.graph.definitions import StreamDef
 
 CONCURRENT_CALLS = 64
 

@@ -12,8 +12,8 @@ from datetime import timedelta
 
 import polars as pl
 
+from headrace.definitions.project import JoinDef
 from headrace.errors import SchemaError
-from headrace.graph.definitions import JoinDef
 
 _ROW = "__row"
 _AT = "__at"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from headrace.base.facts import Fact
-from headrace.graph.definitions import OnEvent
+from headrace.definitions.project import OnEvent
 from headrace.streams.facts import TriggerFired, TriggerProgressed
 from headrace.triggers.groups import EventGroup
 

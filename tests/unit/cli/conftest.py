@@ -13,9 +13,9 @@ import pytest
 
 from headrace.base.facts import Fact
 from headrace.cli.main import main
-from headrace.engine.rights import take_right
-from headrace.graph import definitions
+from headrace.definitions import project as definitions
 from headrace.graph.project import load_project
+from headrace.host.rights import take_right
 from headrace.ports import Append, Request
 from headrace.runs import facts as f
 from headrace.store.sql.store import SqlStore

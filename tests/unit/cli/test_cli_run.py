@@ -13,7 +13,7 @@ import pytest
 from headrace.cli.dev import stopping
 from headrace.cli.news import line_of
 from headrace.cli.progress import Counts, PlainLines
-from headrace.graph.nodes import Const, Graph, Node, Scope
+from headrace.definitions.nodes import Const, Graph, Node, Scope
 from headrace.models.facts import AliasMoved, RetrainAsked, WindowJudged
 from headrace.runs import facts as f
 from headrace.runs.facts import Value

@@ -16,7 +16,7 @@ from headrace.connectors.access import TaskAccess
 from headrace.connectors.here import HereAccess
 from headrace.connectors.holdings import Holdings
 from headrace.data.facts import Part, TablePublished, TopicAppended, TopicCompleted
-from headrace.graph.definitions import GateDef, JoinDef, ModelDef, Project, SourceDef, TableDef, TopicDef
+from headrace.definitions.project import GateDef, JoinDef, ModelDef, Project, SourceDef, TableDef, TopicDef
 from headrace.models.facts import AliasMoved, VersionRegistered
 from headrace.ports import Append
 from headrace.runs.effects import Effects, Registered

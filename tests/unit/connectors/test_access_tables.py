@@ -11,8 +11,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from access_rig import DAY_US, FLIGHTS, WEATHER, Rig, at
 
+from headrace.definitions.project import TableDef, TopicDef
 from headrace.errors import CodecError, NotFoundError, RefusedError, SchemaError
-from headrace.graph.definitions import TableDef, TopicDef
 from headrace.runs.facts import Read
 
 WHOLE = TableDef("plain")

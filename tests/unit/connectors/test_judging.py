@@ -13,8 +13,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from access_rig import DAY_US, DELAY, FLIGHTS, OUTCOMES, SCORES, SOURCE, Rig, at
 
 from headrace.data.window import Window
+from headrace.definitions.project import MonitorDef, PerformanceLimit, StatLimit
 from headrace.errors import SchemaError
-from headrace.graph.definitions import MonitorDef, PerformanceLimit, StatLimit
 from headrace.models.split import split
 from headrace.runs.effects import Judged
 

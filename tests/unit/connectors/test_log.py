@@ -13,8 +13,8 @@ from headrace.connectors import log as embedded
 from headrace.connectors.log import Log, append, appends, prepare, prepare_json, read_source, unpack
 from headrace.data.events import OffsetRange
 from headrace.data.window import Window
+from headrace.definitions.project import JoinDef, SourceDef, TopicDef
 from headrace.errors import SchemaError, StoreError
-from headrace.graph.definitions import JoinDef, SourceDef, TopicDef
 from headrace.store.sql.reads import topics
 from headrace.store.sql.store import SqlStore
 

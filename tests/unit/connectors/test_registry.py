@@ -16,9 +16,9 @@ from access_rig import DAY_US, DELAY, SOURCE, Rig, at
 
 from headrace.connectors import predicting, registry, versions
 from headrace.data.window import Window
+from headrace.definitions.project import MonitorDef, PerformanceLimit
 from headrace.drift.histogram import Histogram
 from headrace.errors import CodecError, ProjectError, RefusedError, SchemaError
-from headrace.graph.definitions import MonitorDef, PerformanceLimit
 from headrace.models.split import split
 from headrace.runs.effects import Registered
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from headrace.definitions.nodes import Graph, Node, Scope
+from headrace.definitions.project import ModelDef, ParamDef, PipelineDef, Project, TableDef, TopicDef
 from headrace.executors.attempt import AttemptRunner, CurrentAttempt
 from headrace.executors.parts import AskPin, Parts
 from headrace.executors.protocol import Done, Failed, Start, Upstream
-from headrace.graph.definitions import ModelDef, ParamDef, PipelineDef, Project, TableDef, TopicDef
-from headrace.graph.nodes import Graph, Node, Scope
 from headrace.runs.effects import NO_EFFECTS, Effects
 from headrace.runs.facts import Read, TableWrite, Value
 from headrace.storage.local import LocalStorage, attempt_prefix

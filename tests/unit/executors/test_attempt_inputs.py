@@ -7,9 +7,7 @@ import pytest
 
 from headrace.data.events import Events, OffsetRange
 from headrace.data.window import Window
-from headrace.executors.protocol import Failed
-from headrace.graph.definitions import ParamDef
-from headrace.graph.nodes import (
+from headrace.definitions.nodes import (
     AnyInput,
     Choice,
     Const,
@@ -24,6 +22,8 @@ from headrace.graph.nodes import (
     Scope,
     Sequence,
 )
+from headrace.definitions.project import ParamDef
+from headrace.executors.protocol import Failed
 
 
 def given(x: Any) -> Any:

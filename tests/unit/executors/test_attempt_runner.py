@@ -9,10 +9,10 @@ import msgspec
 import pytest
 
 import headrace.data.current as current
+from headrace.definitions.nodes import Const, Node
 from headrace.executors.attempt import AttemptCancelled
 from headrace.executors.protocol import Failed
 from headrace.executors.tracebacks import user_frames
-from headrace.graph.nodes import Const, Node
 from headrace.runs.effects import Effects
 
 seen: contextvars.ContextVar[str] = contextvars.ContextVar("seen", default="nothing")

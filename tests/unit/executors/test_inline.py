@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from headrace.definitions.nodes import Const, Node
 from headrace.executors.inline import InlineExecutor
 from headrace.executors.protocol import Done, PinAsked, Ready, Start
-from headrace.graph.nodes import Const, Node
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from headrace.definitions.project import Problem, decode, encode
 from headrace.errors import ProjectError
 from headrace.graph.check import check
-from headrace.graph.definitions import Problem, decode, encode
 from headrace.graph.loaded import Loaded
 from headrace.graph.project import load_file, load_project
 

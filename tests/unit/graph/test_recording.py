@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import pytest
 
 import headrace as hr
+from headrace.definitions.nodes import Choice, Condition, Const, Element, Mapping, Node, Param, Ref, Scope, Sequence
 from headrace.errors import GraphError
 from headrace.graph.compile import Compiled, compile_pipeline, meaning
-from headrace.graph.nodes import Choice, Condition, Const, Element, Mapping, Node, Param, Ref, Scope, Sequence
 
 
 @hr.task

@@ -9,8 +9,8 @@ import pytest
 from headrace.base.facts import Fact
 from headrace.connectors.log import append, prepare
 from headrace.data.facts import Part, TablePublished
+from headrace.definitions.project import Project, SourceDef, StreamDef, TopicDef
 from headrace.errors import NotFoundError
-from headrace.graph.definitions import Project, SourceDef, StreamDef, TopicDef
 from headrace.lineage.trace import find_row, trace
 from headrace.models.facts import AliasMoved, VersionRegistered
 from headrace.ports import Append

@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from headrace.graph.definitions import ParamDef, PipelineDef, Project
-from headrace.graph.nodes import Graph
+from headrace.definitions.nodes import Graph
+from headrace.definitions.project import ParamDef, PipelineDef, Project
 from headrace.runs import facts as f
 from headrace.runs.commands import KillWorker, SpawnWorker, StartAttempt, StopWorker
 from headrace.runs.events import AttemptDone, AttemptErrored, Deployed, Event, RunAsked, WorkerDied, WorkerReady

@@ -10,7 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from machine_driver import Driver
 
-from headrace.graph.nodes import Choice, Condition, Const, Element, Graph, Node, Options, Param, Ref, Scope
+from headrace.definitions.nodes import Choice, Condition, Const, Element, Graph, Node, Options, Param, Ref, Scope
 from headrace.runs import facts as f
 from headrace.runs.events import CancelAsked, RunAsked, WorkerDied
 

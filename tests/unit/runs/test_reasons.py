@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from headrace.graph.definitions import ModelDef, MonitorDef, PipelineDef
-from headrace.graph.nodes import Const, Graph, Node, Ref, Scope
+from headrace.definitions.nodes import Const, Graph, Node, Ref, Scope
+from headrace.definitions.project import ModelDef, MonitorDef, PipelineDef
 from headrace.models.controller import Ask, ControllerState
 from headrace.runs import reasons
 from headrace.runs.reasons import Reason

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 
 from headrace.store.sql import schema
 
 
-def test_a_new_store_has_the_schema_that_the_migrations_lead_to() -> None:
+def test_a_new_store_has_the_schema_that_the_migrations_lead_to(tmp_path: Path) -> None:
     new = sqlite3.connect(":memory:", isolation_level=None)
     new.deserialize(schema.memory_image())
-    lifted = sqlite3.connect(":memory:", isolation_level=None)
-    schema.upgrade(lifted)
+    schema.upgrade(sqlite3.connect(tmp_path / "lifted.db", isolation_level=None))  # closed by Alembic's engine
+    lifted = sqlite3.connect(tmp_path / "lifted.db", isolation_level=None)
     wanted = "SELECT type, name, tbl_name FROM sqlite_master ORDER BY name"
     assert new.execute(wanted).fetchall() == lifted.execute(wanted).fetchall()
     for (name,) in new.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():

@@ -12,8 +12,8 @@ import pytest
 from headrace.connectors.holdings import Holdings
 from headrace.connectors.log import append
 from headrace.data.topic import Topic
-from headrace.engine.stream_runner import POLL_S, QUIET_US, Place, StreamRunner
 from headrace.graph.loaded import freeze
+from headrace.shards.runner import POLL_S, QUIET_US, Place, StreamRunner
 from headrace.storage.local import LocalStorage
 from headrace.store.sql.engine_store import EngineSqlStore
 from headrace.store.sql.reads import streams as stream_rows

@@ -11,11 +11,11 @@ from headrace.connectors.tables import write_part
 from headrace.data.facts import Part, TablePublished
 from headrace.data.table import Table
 from headrace.data.topic import Topic
-from headrace.engine.stream_runner import Place
 from headrace.errors import StoreError, SupersededError
 from headrace.graph.stream import stream
 from headrace.ports import Append
 from headrace.runs.facts import LogTaken
+from headrace.shards.runner import Place
 
 
 def reading(harness):

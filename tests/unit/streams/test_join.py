@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headrace.definitions.project import JoinDef, RunningDef
 from headrace.errors import SchemaError
-from headrace.graph.definitions import JoinDef, RunningDef
 from headrace.streams.join import Side, join_asof, sort_history
 
 INSTANT = pl.Datetime("us", "UTC")

@@ -11,10 +11,10 @@ from headrace.connectors.log import appends, prepare_json, read_source
 from headrace.data.facts import TopicCompleted
 from headrace.data.model import Model
 from headrace.data.topic import Source, Topic
-from headrace.engine.stream_runner import Place
 from headrace.graph.stream import stream
 from headrace.models.facts import AliasMoved, VersionRegistered
 from headrace.ports import Append
+from headrace.shards.runner import Place
 from headrace.streams.facts import ModelHeld, ProgressMade, ShardHeld
 
 EVENT = {"id": str, "at": "datetime", "x": int}

@@ -6,10 +6,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headrace.data.topic import Topic
-from headrace.engine.stream_runner import Place
 from headrace.graph.pipeline import pipeline
 from headrace.graph.task import task
 from headrace.graph.trigger import event
+from headrace.shards.runner import Place
 
 OUTCOMES = {"id": str, "at": "datetime", "diverted": bool}
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 
 from headrace.data.facts import Part
+from headrace.definitions.project import Project
 from headrace.errors import NotFoundError
-from headrace.graph.definitions import Project
 from headrace.runs.rows import ActiveRun, Restored, RunRow
 from headrace.store.sql.reads import project, restore, runs, settled
 from headrace.store.sql.store import SqlStore

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headrace.data.facts import TablePublished
-from headrace.graph.definitions import PipelineDef, Project
-from headrace.graph.nodes import Graph, Node, Ref
+from headrace.definitions.nodes import Graph, Node, Ref
+from headrace.definitions.project import PipelineDef, Project
 from headrace.runs import facts as f
 from headrace.testing.auditor.audit import Evidence, Place, Violation
 from headrace.testing.auditor.graphs import shared, upstreams

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from headrace.base.facts import Fact
-from headrace.graph.definitions import Project
+from headrace.definitions.project import Project
 from headrace.store.sql import kinds
 from headrace.store.sql.connection import Database
 from headrace.testing.auditor.witness import Witness

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from headrace.graph.nodes import AnyInput, Choice, Element, Graph, Mapping, Node, Ref, Sequence
+from headrace.definitions.nodes import AnyInput, Choice, Element, Graph, Mapping, Node, Ref, Sequence
 
 
 def names_in(value: AnyInput, graph: Graph) -> Iterator[str]:

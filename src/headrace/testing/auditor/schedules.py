@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from headrace.graph.definitions import Schedule
+from headrace.definitions.project import Schedule
 from headrace.runs.facts import RunCreated, SlotsSkipped
 from headrace.testing.auditor.audit import Evidence, Place, Violation
 

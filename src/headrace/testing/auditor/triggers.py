@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from headrace.data.facts import TablePublished
-from headrace.graph.definitions import Updated
+from headrace.definitions.project import Updated
 from headrace.runs.facts import CursorMoved, RunCreated, TriggerSuppressed
 from headrace.streams.facts import TriggerFired
 from headrace.testing.auditor.audit import Evidence, Place, Violation

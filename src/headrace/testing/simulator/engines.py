@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from headrace.definitions import project as definitions
+from headrace.definitions.project import Project
 from headrace.engine.loop import Engine, EngineOptions
 from headrace.errors import StoreError, SupersededError
-from headrace.graph import definitions
-from headrace.graph.definitions import Project
 from headrace.ports import Request
 from headrace.runs.events import Deployed, Event
 from headrace.store.sql.engine_store import EngineSqlStore

@@ -7,7 +7,20 @@ from dataclasses import dataclass
 
 import msgspec
 
-from headrace.graph.definitions import (
+from headrace.definitions.nodes import (
+    AnyInput,
+    Choice,
+    Condition,
+    Const,
+    Element,
+    Graph,
+    Node,
+    Options,
+    Param,
+    Ref,
+    Scope,
+)
+from headrace.definitions.project import (
     GateDef,
     ModelDef,
     MonitorDef,
@@ -22,7 +35,6 @@ from headrace.graph.definitions import (
     TopicDef,
     Updated,
 )
-from headrace.graph.nodes import AnyInput, Choice, Condition, Const, Element, Graph, Node, Options, Param, Ref, Scope
 from headrace.testing.simulator.draw import Draw
 
 MINUTE = 60_000_000

@@ -121,10 +121,19 @@ class StreamProcess:
     def _work(self) -> None:
         """One tick: a step of every shard that has one, in one commit."""
         steps: dict[int, Step] = {}
-        for number, shard in self.shards.items():
+        for number, shard in tuple(self.shards.items()):
+            is_suspect = shard.deaths > 0 or shard.suspect_end is not None
+            if is_suspect and steps:
+                # What may kill the process must not take the others' work with it.
+                self._commit(steps)
+                steps = {}
             step = self._step(number, shard)
             if step is not None:
                 steps[number] = step
+            if is_suspect and steps:
+                self._commit(steps)
+                self.world.after(self.world.within(1_000, 20_000), self.work)
+                steps = {}
         if not steps:
             return
         if self.world.strikes("shard dies", self.drawn.rate("shard dies")):
@@ -172,6 +181,8 @@ class StreamProcess:
                 for append in appends:
                     head = self.store.head(append.log)
                     if head == append.expected_seq:
+                        if not steps.keys() <= self.shards.keys():
+                            raise  # it does not own the shard yet: begin again
                         self.world.after(SECOND, self.work)
                         return
                     if head != (append.expected_seq or 0) + len(append.facts):

@@ -11,12 +11,12 @@ import polars as pl
 
 from headrace.base.instants import to_us
 from headrace.connectors.log import APPENDED, HIDDEN, OFFSET, PARTITION, TIME, Log, empty, prepare
-from headrace.engine.stream_bound import BoundValues
-from headrace.engine.stream_hand import HandFile
+from headrace.definitions.project import JoinDef, StreamDef, TopicDef
 from headrace.errors import CodecError, SchemaError
 from headrace.executors.tracebacks import one_line, user_frames
-from headrace.graph.definitions import JoinDef, StreamDef, TopicDef
 from headrace.ports import Clock
+from headrace.shards.bound import BoundValues
+from headrace.shards.hand import HandFile
 from headrace.streams import owner
 from headrace.streams.call import call
 from headrace.streams.contract import ContractError, filtered

@@ -11,16 +11,16 @@ from typing import Any
 from headrace.base.facts import Fact
 from headrace.connectors.holdings import Holdings
 from headrace.connectors.log import Log, history_topic
-from headrace.engine.rights import Right, take_right
-from headrace.engine.stream_bound import BoundValues, Loader, load_champion
-from headrace.engine.stream_hand import HandFile
-from headrace.engine.stream_shard import News, ShardRunner, Sides, StreamCode
-from headrace.engine.stream_trigger import TriggerRunner
+from headrace.definitions.project import OnEvent, TopicDef
 from headrace.errors import HeadraceError, NotFoundError, StoreError, SupersededError
-from headrace.graph.definitions import OnEvent, TopicDef
 from headrace.graph.loaded import Loaded
+from headrace.host.rights import Right, take_right
 from headrace.ports import Append, Clock, EngineStore
 from headrace.runs.facts import LogTaken
+from headrace.shards.bound import BoundValues, Loader, load_champion
+from headrace.shards.hand import HandFile
+from headrace.shards.shard import News, ShardRunner, Sides, StreamCode
+from headrace.shards.trigger import TriggerRunner
 from headrace.storage.local import safe_name
 from headrace.store.sql.reads import streams as stream_rows
 from headrace.streams import trigger as trigger_steps

@@ -1,4 +1,4 @@
-"""The entry of a stream process: `python -m headrace.engine.stream_process --root … --shards "score:0;score:1"`."""
+"""The entry of a stream process: `python -m headrace.shards.process --root … --shards "score:0;score:1"`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pathlib import Path
 
 from headrace.base.clock import SystemClock
 from headrace.connectors.holdings import Holdings
-from headrace.engine.doorbell import ring
-from headrace.engine.stream_runner import Place, StreamRunner
 from headrace.errors import HeadraceError, ProjectError, StoreError, SupersededError
 from headrace.graph.project import load_project
+from headrace.host.doorbell import ring
 from headrace.settings import read_settings
+from headrace.shards.runner import Place, StreamRunner
 from headrace.storage.local import LocalStorage
 from headrace.store.sql.engine_store import EngineSqlStore
 from headrace.store.sql.reads import project as project_rows
@@ -158,7 +158,7 @@ def _ring(bell: str | None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m headrace.engine.stream_process", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m headrace.shards.process", description=__doc__)
     parser.add_argument("--root", required=True, help="the project's folder")
     parser.add_argument("--code", required=True, help="the code version")
     parser.add_argument("--code-path", required=True, help="the copy of the package that this process serves")

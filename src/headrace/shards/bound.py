@@ -12,7 +12,7 @@ import polars as pl
 
 from headrace.connectors import tables, versions
 from headrace.connectors.holdings import Holdings, TableVersionRow
-from headrace.graph.nodes import DatasetRef
+from headrace.definitions.nodes import DatasetRef
 from headrace.store.sql.reads import models
 from headrace.streams.facts import Bound
 

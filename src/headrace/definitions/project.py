@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from headrace.graph.nodes import DatasetRef, Graph
+from headrace.definitions.nodes import DatasetRef, Graph
 
 
 class TopicDef(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import polars as pl
 
 from headrace.connectors.log import OFFSET, PARTITION, TIME, Log
-from headrace.engine.stream_shard import News
+from headrace.definitions.project import TopicDef
 from headrace.errors import SchemaError
-from headrace.graph.definitions import TopicDef
 from headrace.ports import Clock
+from headrace.shards.shard import News
 from headrace.streams import trigger as steps
 from headrace.streams.trigger import Trigger, TriggerStep
 

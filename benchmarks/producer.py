@@ -1,0 +1,37 @@
+"""A producer in a process of its own: `python -m benchmarks.producer ROOT SECONDS RATE`, raw JSON every 5 ms.
+
+The id of an event is the moment when it was due, in microseconds of the monotonic clock, and a number.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from benchmarks import events
+from headrace.engine.doorbell import doorbell_path, ring
+from headrace.settings import read_settings
+from headrace.store.sql.engine_store import EngineSqlStore
+
+EVERY_S = 0.005
+
+
+def main(root: Path, seconds: float, rate: int) -> None:
+    """Append `rate` rows a second for so long. Falling behind shows as latency: due times never move."""
+    settings = read_settings(root)
+    store = EngineSqlStore(settings.database)
+    topic = events.topic_of(root, "events")
+    together = max(1, round(rate * EVERY_S))
+    begun_s = time.monotonic()
+    for step in range(round(seconds * rate / together)):
+        due_s = begun_s + step * together / rate
+        time.sleep(max(0.0, due_s - time.monotonic()))
+        ids = [f"{due_s * 1e6:.0f}-{number}" for number in range(together)]
+        events.append(store, topic, events.lines(ids), time.time_ns() // 1000)
+        ring(doorbell_path(settings.home))
+    store.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]))

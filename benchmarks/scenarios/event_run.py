@@ -1,0 +1,49 @@
+"""From appending an event to the first line of the batch run that it starts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from benchmarks.machine import Limits
+from benchmarks.project import Project, project
+from benchmarks.result import SECONDS, Plan, Result, percentile
+from headrace.connectors.log import append
+from headrace.graph.definitions import TopicDef
+from headrace.store.sql.reads import runs as run_rows
+from benchmarks import events
+
+_TARGET_S = {50: 0.015, 95: None}
+_PAUSE_S = 0.03  # everything has come to rest before the next event
+
+
+def measure(plan: Plan, limits: Limits) -> Iterator[Result]:
+    count = plan.sized(40, 2)
+    with project("alarm") as made:
+        made.until_streaming(1)
+        topic = events.topic_of(made.root, "alarms")
+        for _ in range(3):
+            _first_line_s(made, topic)
+        runs = [[_first_line_s(made, topic) for _ in range(count)] for _ in range(plan.runs)]
+    for percent, target_s in _TARGET_S.items():
+        yield Result(
+            scenario="event_run",
+            figure=f"event to first line, p{percent}",
+            size=count,
+            unit=SECONDS,
+            samples=tuple(percentile(run, percent) for run in runs),
+            target=target_s,
+            limit=3 * limits.commit_s + 2 * limits.round_trip_s,
+            limit_of="three commits and two round trips",
+        )
+
+
+def _first_line_s(made: Project, topic: TopicDef) -> float:
+    time.sleep(_PAUSE_S)
+    database = made.store.database
+    before = run_rows.counts(database, "respond").get("succeeded", 0)
+    appended_ns = time.monotonic_ns()
+    append(made.store, events.LOG, topic, [{"id": str(appended_ns)}], time.time_ns() // 1000)
+    made.ring()
+    made.until(lambda: run_rows.counts(database, "respond").get("succeeded", 0) > before)
+    return (made.result(run_rows.latest(database)["respond"].run, "moment") - appended_ns) / 1e9

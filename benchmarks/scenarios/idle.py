@@ -1,0 +1,37 @@
+"""An engine with nothing to do and one warm worker: its memory, and the processor time it takes all the same."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from benchmarks.machine import Limits, below, cpu_s, pss_mib
+from benchmarks.project import Project, project
+from benchmarks.result import CORES, MIB, Plan, Result
+
+
+def measure(plan: Plan, limits: Limits) -> Iterator[Result]:
+    memory: list[float] = []
+    cores: list[float] = []
+    watched_s = plan.sized(10, 1)
+    with project("batch") as made:
+        made.run("first_line")
+        time.sleep(watched_s / 5)
+        for _ in range(plan.runs):
+            memory.append(sum(map(pss_mib, _processes(made))))
+            cores.append(_cores(made, watched_s))
+        count = len(_processes(made))
+    yield Result(
+        scenario="idle", figure="memory (PSS)", size=count, unit=MIB, samples=tuple(memory), target=150.0
+    )
+    yield Result(scenario="idle", figure="processor", size=count, unit=CORES, samples=tuple(cores), target=0.01)
+
+
+def _processes(made: Project) -> list[int]:
+    return list(below(made.engine.pid)) if made.engine is not None else []
+
+
+def _cores(made: Project, seconds: float) -> float:
+    before = sum(map(cpu_s, _processes(made)))
+    time.sleep(seconds)
+    return (sum(map(cpu_s, _processes(made))) - before) / seconds
