@@ -11,7 +11,7 @@ import msgspec
 import polars as pl
 
 from benchmarks.projects.scoring import WEIGHTS
-from headrace.graph.definitions import TopicDef
+from headrace.definitions.project import TopicDef
 
 
 class _Event(msgspec.Struct, gc=False):

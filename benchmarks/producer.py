@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from benchmarks import events
-from headrace.engine.doorbell import doorbell_path, ring
+from headrace.host.doorbell import doorbell_path, ring
 from headrace.settings import read_settings
 from headrace.store.sql.engine_store import EngineSqlStore
 

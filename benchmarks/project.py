@@ -118,7 +118,7 @@ class Project:
         return self.values.decode(item.result)
 
     def until(self, happened: Callable[[], bool]) -> None:
-        """Wait, looking only after somebody has written. Raises TimeoutError with the engine's words."""
+        """Wait, looking only after somebody has written. Raises TimeoutError with the engine's words, or when it died."""
         patience_s = time.monotonic() + PATIENCE_S
         changes = -1
         while True:
@@ -127,7 +127,7 @@ class Project:
                 changes = now
                 if happened():
                     return
-            if time.monotonic() > patience_s:
+            if time.monotonic() > patience_s or (self.engine is not None and self.engine.poll() is not None):
                 raise TimeoutError(self.said())
             time.sleep(_LOOK_EVERY_S)
 

@@ -21,9 +21,7 @@ def measure(plan: Plan, limits: Limits) -> Iterator[Result]:
             memory.append(sum(map(pss_mib, _processes(made))))
             cores.append(_cores(made, watched_s))
         count = len(_processes(made))
-    yield Result(
-        scenario="idle", figure="memory (PSS)", size=count, unit=MIB, samples=tuple(memory), target=150.0
-    )
+    yield Result(scenario="idle", figure="memory (PSS)", size=count, unit=MIB, samples=tuple(memory), target=150.0)
     yield Result(scenario="idle", figure="processor", size=count, unit=CORES, samples=tuple(cores), target=0.01)
 
 

@@ -14,7 +14,7 @@ _FIGURES = ("answers, new project", "first line, new project", "answers, known p
 
 def measure(plan: Plan, limits: Limits) -> Iterator[Result]:
     columns: list[list[float]] = [[] for _ in _FIGURES]
-    for attempt in range(plan.runs + 1):
+    for attempt in range(plan.runs if plan.is_quick else plan.runs + 1):
         with project("batch", is_served=False) as made:
             times = (*_started(made), *_started(made))
         if attempt or plan.is_quick:  # the first one warms up the disk's cache

@@ -11,7 +11,7 @@ from benchmarks.machine import Limits
 from benchmarks.project import Project, project
 from benchmarks.result import SECONDS, Plan, Result, percentile
 from headrace.connectors.log import Log
-from headrace.graph.definitions import TopicDef
+from headrace.definitions.project import TopicDef
 from headrace.store.sql.reads import topics
 from benchmarks import events
 

@@ -87,7 +87,7 @@ def _pass(made: Project, rows: Rows, appends: int) -> _Pass:
     made.until(lambda: _scored(made) == wanted)
     wall_s = time.monotonic() - begun_s
     spent = {pid: cpu_s(pid) - before[pid] for pid in processes}
-    streams = {pid for pid in processes if "stream_process" in command_of(pid)}
+    streams = {pid for pid in processes if " --shards " in command_of(pid)}
     return _Pass(
         rows=appends * len(rows),
         wall_s=wall_s,

@@ -27,7 +27,9 @@ class HeadraceError(Exception):
     code: str = "HR0000"
     exit_code: int = 1
 
-    def __init__(self, message: str, *, where: str | None = None, cure: str | None = None, code: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, where: str | None = None, cure: str | None = None, code: str | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.where = where

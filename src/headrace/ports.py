@@ -84,6 +84,10 @@ class EngineStore(Store, Protocol):
     """What an engine reads besides: its own state at a start, and what others have done since."""
 
     def restore(self, log: str) -> Restored: ...
+    def epoch(self, log: str) -> int:
+        """The epoch of the log's owner; 0 where it has none."""
+        ...
+
     def active_run(self, run: str) -> ActiveRun | None:
         """The rows of one run that has not ended."""
         ...

@@ -6,14 +6,14 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, 
 
 
 def make_id(at_us: int, entropy: int) -> str:
-    """Twelve characters: 35 bits of seconds since 1970, then 25 bits of `entropy`.
+    """Twelve characters: milliseconds since 1970, then 18 bits of `entropy`.
 
-    Ids made later sort later (to the second). The caller brings time and randomness, so a simulation repeats.
+    Ids made later sort later (to the millisecond). The caller brings time and randomness, so a simulation repeats.
 
     >>> make_id(1_362_114_000_000_000, 7)
-    '18k0deg00007'
+    '9x4h93900007'
     """
-    number = ((at_us // 1_000_000) << 25) | (entropy & 0x1FFFFFF)
+    number = ((at_us // 1_000) << 18) | (entropy & 0x3FFFF)
     digits: list[str] = []
     while number:
         number, digit = divmod(number, 32)

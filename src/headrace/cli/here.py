@@ -80,13 +80,21 @@ def project_settings(common: Common) -> Settings:
     """The same, where a command cannot do without a project."""
     settings = settings_of(common)
     if not settings.is_project:
-        raise SettingsError(
-            f"there is no {FILE} here or above",
-            where=str(settings.root),
-            cure="headrace new my-project, or go to a project's folder",
-            code="HR1303",
-        )
+        raise no_project(settings)
     return settings
+
+
+def no_project(settings: Settings) -> SettingsError:
+    """The error for a folder without a project; its cure names the file that was probably meant."""
+    files = (file for file in sorted(settings.root.glob("*.py")) if "headrace" in file.read_text(errors="replace"))
+    file = next(files, None)
+    alone = "" if file is None else f"headrace run {file.name} runs that file by itself; for a project "
+    return SettingsError(
+        f"there is no {FILE} here or above",
+        where=str(settings.root),
+        cure=f"{alone}headrace new my-project, or go to a project's folder",
+        code="HR1303",
+    )
 
 
 @contextmanager

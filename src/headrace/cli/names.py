@@ -10,6 +10,7 @@ from headrace.errors import NotFoundError
 from headrace.settings import near
 
 if TYPE_CHECKING:
+    from headrace.definitions.project import Project
     from headrace.store.sql.reads.runs import RunRow
 
 LAST = "last"
@@ -27,6 +28,13 @@ def known(kind: str, name: str, names: Iterable[str], *, cure: str | None = None
     raise NotFoundError(
         f"there is no {kind} {name!r}{near(name, names)}", cure=cure or f"headrace {kind}s ls", code="HR2010"
     )
+
+
+def known_pipeline(name: str, project: Project) -> str:
+    """The pipeline's name. Raises NotFoundError that also says where pipelines are looked for."""
+    modules = ", ".join(project.modules)
+    cure = f"headrace pipelines ls; they are those of {modules}. Of another file: headrace run FILE.py:{name}"
+    return known("pipeline", name, project.pipelines, cure=cure if modules else None)
 
 
 def run_named(here: Here, text: str) -> RunRow:

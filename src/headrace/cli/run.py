@@ -12,8 +12,8 @@ from cyclopts import Parameter
 
 from headrace.base.facts import Fact
 from headrace.cli import params
-from headrace.cli.here import now_us, settings_of, sound
-from headrace.cli.names import known
+from headrace.cli.here import no_project, now_us, settings_of, sound
+from headrace.cli.names import known, known_pipeline
 from headrace.cli.output import show_json, show_line
 from headrace.cli.parser import PLAIN, Common, make_app
 from headrace.cli.progress import Bars, PlainLines
@@ -93,8 +93,10 @@ def _found(settings: Settings, text: str) -> tuple[Loaded, str]:
     """The loaded code and the pipeline's name in it."""
     file, colon, name = text.partition(":")
     if not file.endswith(".py"):
+        if not settings.is_project:
+            raise no_project(settings)
         loaded = sound(settings)
-        return loaded, known("pipeline", text, loaded.project.pipelines)
+        return loaded, known_pipeline(text, loaded.project)
     from headrace.graph.project import load_file
 
     loaded = load_file(Path(file))

@@ -10,7 +10,7 @@ from headrace.base.instants import to_us
 from headrace.cli import params
 from headrace.cli.client import ask_and_wait
 from headrace.cli.here import open_here
-from headrace.cli.names import known
+from headrace.cli.names import known_pipeline
 from headrace.cli.output import show_json, show_line
 from headrace.cli.parser import PLAIN, Common, Wait, make_app
 
@@ -52,7 +52,7 @@ def trigger(
     at_us = None if at is None else to_us(at)
     texts = params.given(words, flags)
     with open_here(common, writes=True) as here:
-        definition = here.project.pipelines[known("pipeline", pipeline, here.project.pipelines)]
+        definition = here.project.pipelines[known_pipeline(pipeline, here.project)]
         values = params.typed(definition, texts)
         chosen = params.window(definition, window)
         body = {"pipeline": pipeline, "params": values, "window": chosen, "why": why, "at_us": at_us}

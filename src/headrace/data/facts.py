@@ -30,6 +30,7 @@ class TablePublished(Fact, frozen=True):
     attempt: int
     at_us: int
     columns: dict[str, str] | None = None
+    path: str = ""  # of the attempt, within nested maps
 
 
 class TopicAppended(Fact, frozen=True):

@@ -161,11 +161,15 @@ class Engine:
             self.on_trouble(f"{error}\nthe engine goes on from what is committed")
         self.workers.abandon()
         begun = self.workers.end_strangers()
+        if self.store.epoch(self.options.log) != self._epoch:
+            raise SupersededError(
+                "another engine has taken this log", where=self.options.log, cure="this engine stops"
+            ) from error
         restored = self._take_log()
         try:
             self._go_on(restored, begun)
-        except StoreError as error:
-            if error.code != DISAGREEMENT:
+        except StoreError as again:
+            if again.code != DISAGREEMENT:
                 raise
             self._close_poisonous(restored, begun)
 

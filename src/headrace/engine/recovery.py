@@ -83,7 +83,8 @@ def restore_run(machine: Machine, rows: ActiveRun) -> Active:
         run.window,
         run.events,
         run.max_lost,
-        waits=() if run.ready_us is not None else run.waits,
+        waits=run.waits if run.state == "waiting" else (),
+        has_started=run.started_us is not None,
         pins=dict(rows.pins),
         generation=run.generation,
     )

@@ -12,9 +12,9 @@ import msgspec
 from headrace.data.reference import Reference
 from headrace.data.secret import Secret
 from headrace.data.where import user_line
+from headrace.definitions import nodes
 from headrace.definitions.nodes import AnyInput, Const
 from headrace.errors import GraphError
-from headrace.definitions import nodes
 from headrace.graph.handle import Handle
 
 if TYPE_CHECKING:

@@ -29,6 +29,9 @@ class VersionRegistered(Fact, frozen=True):
     evidence: Any = None
     reference: msgspec.Raw = msgspec.Raw(b"null")  # frozen histograms by column, and "prediction"
     golden: str | None = None  # artifact: test rows and their predictions, checked when a process loads the version
+    map_path: str = ""  # with `item` and `attempt`: which attempt of the node made it
+    item: int = 0
+    attempt: int = 1
 
 
 class AliasMoved(Fact, frozen=True):

@@ -94,7 +94,7 @@ class Desks:
             yield published
             yield from self.on_published(office, published.table, published.version_number)
         for registered in effects.models:
-            yield from self.models.on_registered(office, run, flight.node, code, registered)
+            yield from self.models.on_registered(office, run, flight, code, registered)
         for judged in effects.windows:
             yield from self.monitors.on_judged(office, run, judged, self.models)
 

@@ -421,13 +421,9 @@ class Machine:
         most = active.definition.max_active
         if most is None or active.has_started:
             return False
-        before = 0
-        for other in self.runs.values():
-            if other.pipeline == active.pipeline and not other.waits:
-                if other is active:
-                    break
-                before += 1
-        return before >= most
+        others = [x for x in self.runs.values() if x.pipeline == active.pipeline and not x.waits]
+        place = others.index(active) if active in others else 0
+        return sum(x.has_started or at < place for at, x in enumerate(others)) >= most
 
     def _finish(self, active: Active, state: str, why: str) -> None:
         for fact in self._ending(active, state, why):

@@ -557,7 +557,8 @@ class Progress:
             case Ref(node=name):
                 need = next(n for n in needs if n.upstream == name)
                 _, succeeded, failed, skipped = self._counts(name, where[: need.shared])
-                if failed > self.allowance(name):
+                is_join = need.shared < self.plan.nodes[name].depth
+                if failed > (self.allowance(name) if is_join else 0):
                     return f"{UPSTREAM}{name} failed"
                 if skipped and not succeeded and not failed:
                     return self._skip_reason(name, where[: need.shared])

@@ -12,6 +12,7 @@ from headrace.errors import RefusedError
 from headrace.runs import facts as f
 from headrace.runs.creation import run_window
 from headrace.runs.pool import Flight
+from headrace.runs.progress import path_text
 
 if TYPE_CHECKING:
     from headrace.runs.desks import Office
@@ -43,6 +44,7 @@ class TableDesk:
             flight.attempt,
             office.now_us,
             write.columns,
+            path_text(flight.path),
         )
 
     def on_published(self, office: Office, table: str, version: int, paused: set[str]) -> Iterator[Fact]:

@@ -18,6 +18,8 @@ from headrace.runs import facts as f
 from headrace.runs.creation import run_window
 from headrace.runs.effects import Registered
 from headrace.runs.events import AliasAsked, RunAsked
+from headrace.runs.pool import Flight
+from headrace.runs.progress import path_text
 
 if TYPE_CHECKING:
     from headrace.runs.desks import Office
@@ -109,7 +111,7 @@ class ModelDesk:
 
     # -- versions ------------------------------------------------------------------------------------------------
 
-    def on_registered(self, office: Office, run: str, node: str, code: str, new: Registered) -> Iterator[Fact]:
+    def on_registered(self, office: Office, run: str, flight: Flight, code: str, new: Registered) -> Iterator[Fact]:
         """Number the version, let the gate judge it, move the alias or record the rejection."""
         model = office.project.models[new.model]
         number = self.last_version.get(model.name, 0) + 1
@@ -123,7 +125,7 @@ class ModelDesk:
             new.digest,
             new.size_bytes,
             run,
-            node,
+            flight.node,
             code,
             new.predict,
             new.cutoff_us,
@@ -133,6 +135,9 @@ class ModelDesk:
             {"metrics": new.metrics, "gain": new.gain, "against": new.against, "verdict": verdict.reason},
             new.reference,
             new.golden,
+            path_text(flight.path),
+            flight.item,
+            flight.attempt,
         )
         event_us = self._about_us(office, run, model)
         if verdict.promoted:

@@ -240,18 +240,26 @@ class StreamRunner:
         until_us = self._clock.monotonic_us() + TICK_US
         found: list[tuple[_Owned, Step | TriggerStep]] = []
         for owned in tuple(self._owned):
+            # A shard whose rows may kill this process runs alone: its death must not take others' finished work along.
+            is_suspect = isinstance(owned.runner, ShardRunner) and owned.runner.is_suspect
+            if is_suspect and found:
+                self._begin_with(owned)
+                break
             step = self._step(owned, is_idle)
             while step is not None and not step.facts:  # nothing to commit yet: a batch was cut and goes again
                 _adopt(owned.runner, step)
                 step = self._step(owned, is_idle)
             if step is not None:
                 found.append((owned, step))
-            if self._clock.monotonic_us() > until_us:
-                # The others come first next time.
-                at = self._owned.index(owned) + 1
-                self._owned = self._owned[at:] + self._owned[:at]
+            if (is_suspect and found) or self._clock.monotonic_us() > until_us:
+                self._begin_with(self._owned[(self._owned.index(owned) + 1) % len(self._owned)])
                 break
         return found
+
+    def _begin_with(self, owned: _Owned) -> None:
+        """The next round starts here, so that nobody is left out for ever."""
+        at = self._owned.index(owned)
+        self._owned = self._owned[at:] + self._owned[:at]
 
     def _step(self, owned: _Owned, is_idle: bool) -> Step | TriggerStep | None:
         if isinstance(owned.runner, ShardRunner):

@@ -119,6 +119,11 @@ class ShardRunner:
         """The first step of a new owner."""
         return owner.taken(self.state, self._hand.left(), self._clock.now_us())
 
+    @property
+    def is_suspect(self) -> bool:
+        """Whether the rows it is at have killed a process or raised."""
+        return self.state.deaths > 0 or self.state.suspect_end is not None
+
     def adopt(self, state: Shard) -> None:
         self.state = state
 

@@ -30,7 +30,9 @@ class Driver:
         self.facts: list[Any] = []
         self.starts: list[StartAttempt] = []
         self.pending: list[Event] = []
-        project = Project("p", pipelines={"p": PipelineDef("p", "m:p", graph, (ParamDef("items", "json", default=[]),))})
+        project = Project(
+            "p", pipelines={"p": PipelineDef("p", "m:p", graph, (ParamDef("items", "json", default=[]),))}
+        )
         self.send(Deployed("c1", project, b"{}"))
 
     def send(self, *events: Event) -> None:

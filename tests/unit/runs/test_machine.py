@@ -17,7 +17,9 @@ from headrace.runs.events import CancelAsked, RunAsked, WorkerDied
 
 def node(name: str, *inputs: object, **options: object) -> Node:
     extra = {k: options.pop(k) for k in ("after", "scope", "when") if k in options}
-    return Node(name, "task", f"m:{name}", {f"a{i}": x for i, x in enumerate(inputs)}, options=Options(**options), **extra)
+    return Node(
+        name, "task", f"m:{name}", {f"a{i}": x for i, x in enumerate(inputs)}, options=Options(**options), **extra
+    )
 
 
 def order(driver: Driver) -> list[str]:

@@ -16,7 +16,9 @@ def check_logs(evidence: Evidence, places: list[Place]) -> Iterator[Violation]:
     for place in places:
         expected = last.get(place.log, 0) + 1
         if place.seq != expected:
-            yield Violation("A4", "the sequence of facts has no gap", f"{place.log}: {expected} is missing before {place}")
+            yield Violation(
+                "A4", "the sequence of facts has no gap", f"{place.log}: {expected} is missing before {place}"
+            )
         last[place.log] = place.seq
         if isinstance(place.fact, LogTaken):
             if place.fact.epoch <= epochs.get(place.log, 0):

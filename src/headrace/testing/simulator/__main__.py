@@ -13,7 +13,9 @@ from headrace.testing.simulator.simulation import simulate
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m headrace.testing.simulator", description=__doc__)
     parser.add_argument("--seed", type=int, help="run this seed and print all that happened in it")
-    parser.add_argument("--seeds", type=int, nargs=2, metavar=("FIRST", "END"), help="run the seeds from FIRST to before END")
+    parser.add_argument(
+        "--seeds", type=int, nargs=2, metavar=("FIRST", "END"), help="run the seeds from FIRST to before END"
+    )
     given = parser.parse_args()
     if given.seed is not None:
         result = simulate(given.seed)

@@ -69,7 +69,14 @@ class SimCrew:
         if found is None or found.state == "gone" or found.begun != serial or found.asks is None:
             return
         behaviour, found.asks = found.asks, None
-        self.world.after(behaviour.took_us, self._finish, found, serial, behaviour, (Read("topic", dataset.removeprefix("topic:"), pin),))
+        self.world.after(
+            behaviour.took_us,
+            self._finish,
+            found,
+            serial,
+            behaviour,
+            (Read("topic", dataset.removeprefix("topic:"), pin),),
+        )
 
     def stop(self, worker: str) -> None:
         self._may_die()

@@ -68,7 +68,9 @@ class Draw:
 
     def __str__(self) -> str:
         faults = ", ".join(f"{name} {rate:.3f}" for name, rate in self.faults.items())
-        return f"{self.workers} workers, {self.length_s} s; features: {', '.join(sorted(self.features))}; faults: {faults}"
+        return (
+            f"{self.workers} workers, {self.length_s} s; features: {', '.join(sorted(self.features))}; faults: {faults}"
+        )
 
 
 def draw(rng: random.Random) -> Draw:

@@ -29,7 +29,7 @@ class FaultyStore:
         committed = self._store.commit(appends)
         for append in appends:
             for fact in append.facts:
-                self._world.say(f"commit {append.log} {committed.heads[append.log]}: {fact!r}"[:300])
+                self._world.say(f"{append.log} up to {committed.heads[append.log]}", fact)
         self._after()
         return committed
 

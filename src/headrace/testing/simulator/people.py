@@ -119,12 +119,12 @@ class People:
         first = self._fired
         count = self.world.rng.randint(1, 3)
         fired = [
-            TriggerFired("react", "event", f"0:{n}", (("clicks", 0, n, n + 1),), self.world.now_us(), self.world.now_us())
+            TriggerFired(
+                "react", "event", f"0:{n}", (("clicks", 0, n, n + 1),), self.world.now_us(), self.world.now_us()
+            )
             for n in range(first, first + count)
         ]
-        progress = TriggerProgressed(
-            "react", "event", (first + count,), msgspec.Raw(b"{}"), 0, self.world.now_us()
-        )
+        progress = TriggerProgressed("react", "event", (first + count,), msgspec.Raw(b"{}"), 0, self.world.now_us())
         if self._append(log, (*fired, progress)):
             self._fired += count
         else:

@@ -250,9 +250,7 @@ def check_output(store: EngineSqlStore) -> Iterator[Violation]:
     for partition, end in offsets.items():
         kinds = _kinds(store, partition)[:end]
         found = [
-            offset
-            for body in _bodies(store, OUTPUT, partition)
-            for offset in msgspec.json.decode(body, type=list[int])
+            offset for body in _bodies(store, OUTPUT, partition) for offset in msgspec.json.decode(body, type=list[int])
         ]
         wanted = [offset for offset, kind in enumerate(kinds) if kind == "ok"]
         rows = store.database.read(
@@ -261,7 +259,9 @@ def check_output(store: EngineSqlStore) -> Iterator[Violation]:
         dead = [offset for (offset,) in rows]
         given_up = set(dead) & set(wanted)
         if found != [offset for offset in wanted if offset not in given_up]:
-            yield Violation("T1", "output is the reference over the input prefix", f"{partition}: {found}, not {wanted}")
+            yield Violation(
+                "T1", "output is the reference over the input prefix", f"{partition}: {found}, not {wanted}"
+            )
         bad = [offset for offset, kind in enumerate(kinds) if kind in ("poison", "killer")]
         if [offset for offset in dead if offset not in given_up] != bad or given_up:
             yield Violation("T8", "each poison row is one dead letter", f"{partition}: {dead}, not {bad}")

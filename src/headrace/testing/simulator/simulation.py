@@ -29,19 +29,22 @@ class Result:
     seed: int
     drawn: Draw
     violations: list[Violation]
-    story: list[str]
-    trace: str
+    world: World
     faults: int
     runs: int
     events: int
     saw: Counter[str] = field(default_factory=Counter[str])
+
+    def trace(self) -> str:
+        """A hash of all that happened."""
+        return self.world.trace()
 
     def report(self) -> str:
         """The story of the seed and how to run it again."""
         return "\n".join(
             [
                 f"seed {self.seed}: {self.drawn}",
-                *self.story,
+                *self.world.story(),
                 "",
                 *(f"VIOLATED {v}" for v in self.violations),
                 f"again:  python -m headrace.testing.simulator --seed {self.seed}",
@@ -89,7 +92,7 @@ def _simulate(world: World, drawn: Draw, store: EngineSqlStore) -> Result:
     runs = store.database.read("SELECT count(*) FROM runs")[0][0]
     _notice(world, store)
     return Result(
-        world.seed, drawn, violations, world.story(), world.trace(), sum(world.faults.values()), runs, world.events,
+        world.seed, drawn, violations, world, sum(world.faults.values()), runs, world.events,
         world.saw,
     )  # fmt: skip
 

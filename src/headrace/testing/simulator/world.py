@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from headrace.base.facts import Fact, encode
+
 START_US = 1_767_225_600_000_000  # 2026-01-01T00:00Z
 SECOND = 1_000_000
 
@@ -29,7 +31,7 @@ class World:
         self.faults: Counter[str] = Counter()
         self.saw: Counter[str] = Counter()
         self.events = 0
-        self._story: list[tuple[int, str]] = []
+        self._story: list[tuple[int, str, Fact | None]] = []
         self._heap: list[tuple[int, float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._count = 0
 
@@ -59,8 +61,8 @@ class World:
         self.say(f"fault: {fault}")
         return True
 
-    def say(self, text: str) -> None:
-        self._story.append((self.mono_us, text))
+    def say(self, text: str, fact: Fact | None = None) -> None:
+        self._story.append((self.mono_us, text, fact))
 
     def step(self) -> bool:
         """Do the next message. False where there is none."""
@@ -79,11 +81,21 @@ class World:
         self.mono_us = max(self.mono_us, mono_us)
 
     def story(self) -> list[str]:
-        return [f"{at / SECOND:12.6f} s  {text}" for at, text in self._story]
+        return [f"{at / SECOND:12.6f} s  {text}{_in_words(fact)}" for at, text, fact in self._story]
 
     def trace(self) -> str:
         """A hash of all that happened: two runs of one seed must give the same."""
         digest = hashlib.blake2b(digest_size=16)
-        for at, text in self._story:
-            digest.update(f"{at} {text}\n".encode())
+        for at, text, fact in self._story:
+            digest.update(f"{at} {text}".encode())
+            if fact is not None:
+                digest.update(encode(fact))
         return digest.hexdigest()
+
+
+def _in_words(fact: Fact | None) -> str:
+    if fact is None:
+        return ""
+    text = repr(fact)
+    # Raw bytes show only where they lie in memory.
+    return f": {text}" if "Raw object" not in text else f": {fact.kind} {encode(fact).decode(errors='replace')[:300]}"

@@ -114,7 +114,7 @@ def _unfinished(connection: sqlite3.Connection, where: str, wanted: str) -> list
         scopes[row[0]].append(ScopeRow(*row))
     for run, dataset, pin in parts("pins", "run, dataset, pin"):
         pins[run][dataset] = plain(pin)
-    sql = f"SELECT {RUN_COLUMNS} FROM runs r WHERE {chosen} ORDER BY run"
+    sql = f"SELECT {RUN_COLUMNS} FROM runs r WHERE {chosen} ORDER BY first_seq"
     return [
         ActiveRun(run, tuple(cells[run.run]), tuple(items[run.run]), tuple(scopes[run.run]), pins[run.run])
         for run in map(run_row, connection.execute(sql, (wanted,)))

@@ -189,6 +189,7 @@ CREATE TABLE table_versions (
     columns TEXT,
     run TEXT NOT NULL,
     node TEXT NOT NULL,
+    path TEXT NOT NULL DEFAULT '',
     item INTEGER NOT NULL,
     attempt INTEGER NOT NULL,
     at_us INTEGER NOT NULL,
