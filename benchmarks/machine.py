@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import socket
 import sqlite3
@@ -201,7 +200,7 @@ def _tree_s() -> float:
 
 def _busy_s() -> float:
     try:
-        with io.open("/proc/stat") as file:
+        with open("/proc/stat") as file:
             words = [int(word) for word in file.readline().split()[1:9]]
     except OSError:
         return 0.0

@@ -7,13 +7,13 @@ import sys
 import time
 from collections.abc import Iterator
 
+from benchmarks import events
 from benchmarks.machine import Limits
 from benchmarks.project import Project, project
 from benchmarks.result import SECONDS, Plan, Result, percentile
 from headrace.connectors.log import Log
 from headrace.definitions.project import TopicDef
 from headrace.store.sql.reads import topics
-from benchmarks import events
 
 _RATE = 5_000
 _TARGET_S = {50: 0.008, 99: 0.030}

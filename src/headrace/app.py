@@ -148,6 +148,7 @@ def serve_engine(
 
     Raises EngineUnavailableError where another engine serves it.
     """
+    package = package_place(settings.root, settings.name)
     right = take_right(settings.locks / "engine.lock")
     if right is None:
         pid = holder_of(settings.locks / "engine.lock")
@@ -160,7 +161,6 @@ def serve_engine(
     store = open_store(settings)
     clock = SystemClock()
     bell = Doorbell(doorbell_path(settings.home))
-    place = package_place(settings.root, settings.name)
 
     def spawn(executor: LocalExecutor, worker: str, code: str) -> None:
         executor.spawn(
@@ -189,7 +189,7 @@ def serve_engine(
     )  # fmt: skip
     engine.handle, engine.woken, engine.on_trouble = service.handle, service.woken, notice
     try:
-        service.run(should_stop, watched=place if watch else None)
+        service.run(should_stop, watched=package if watch else None)
     finally:
         bell.close()
         store.close()

@@ -30,6 +30,7 @@ def train(rows: pl.DataFrame, rounds: int) -> int:
     return rows.height * rounds
 """
 
+MODULES = ("shop", "etl")
 Say = Callable[..., str]
 
 
@@ -40,8 +41,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     yield tmp_path
-    for name in ("shop", "etl"):
+    for name in MODULES:
         sys.modules.pop(name, None)
 
 
@@ -51,6 +53,8 @@ def say(folder: Path, capsys: pytest.CaptureFixture[str]) -> Say:
 
     def call(*words: str, code: int = 0) -> str:
         capsys.readouterr()
+        for module in MODULES:
+            sys.modules.pop(module, None)  # each command is a process of its own
         ended = main(words)
         printed = capsys.readouterr()
         assert ended == code, printed.out + printed.err
@@ -69,12 +73,12 @@ def line_of(file: Path, text: str) -> str:
 def test_an_arrow_between_calls_is_answered_with_both_right_ways(folder: Path, say: Say) -> None:
     shop = folder / "shop.py"
     shop.write_text(TASKS + "\n@hr.pipeline\ndef daily() -> None:\n    ingest() >> clean()\n")
-    said = say("check", code=1)
+    said = say("check", code=2)
     assert line_of(shop, ">>") in said
     assert "the result of ingest" in said
     assert "`>>` orders uncalled tasks; calls are ordered by hr.chain(a(x), b(y))" in said
     shop.write_text(TASKS + "\n@hr.pipeline\ndef daily() -> None:\n    hr.chain(ingest(), clean())\n")
-    assert "no mistakes found" in say("check")
+    assert "0 errors" in say("check")
 
 
 # -- 2. an argument that is missing ------------------------------------------------------------------------------------
@@ -85,13 +89,13 @@ def test_an_arrow_between_calls_is_answered_with_both_right_ways(folder: Path, s
     [
         ("train(ingest())", "missing a required argument: 'rounds'", "call it with rows, rounds"),
         ("ingest >> train", "train stands uncalled in an order and needs rows, rounds", "hr.chain(…, train(…))"),
-        ("train(ingest(), runds=3)", "unexpected keyword argument 'runds'", "call it with rows, rounds"),
+        ("train(ingest(), 2, runds=3)", "unexpected keyword argument 'runds'", "call it with rows, rounds"),
     ],
 )
 def test_an_argument_that_is_missing_is_named(folder: Path, say: Say, body: str, named: str, cure: str) -> None:
     shop = folder / "shop.py"
     shop.write_text(f"{TASKS}\n@hr.pipeline\ndef daily() -> None:\n    {body}\n")
-    said = say("check", code=1)
+    said = say("check", code=2)
     assert line_of(shop, body) in said
     assert named in said
     assert cure in said
@@ -116,7 +120,7 @@ def test_an_argument_that_is_missing_is_named(folder: Path, say: Say, body: str,
 def test_a_result_used_in_the_body_is_named_with_the_cure(folder: Path, say: Say, use: str) -> None:
     shop = folder / "shop.py"
     shop.write_text(f"{TASKS}\n@hr.pipeline\ndef daily() -> None:\n    raw = ingest()\n    {use}\n")
-    said = say("check", code=1)
+    said = say("check", code=2)
     assert line_of(shop, f"    {use}") in said
     assert "raw is the result of ingest and is not known while the pipeline is built" in said
     assert "put this into a task" in said or "use hr.map" in said
@@ -131,7 +135,7 @@ def test_a_file_beside_the_package_is_not_found_and_the_message_says_where_was_l
     (folder / "shop.py").write_text(TASKS)
     (folder / "etl.py").write_text(ETL)
     for words in (("run", "etl"), ("trigger", "etl", "--no-wait")):
-        said = say(*words, code=1)
+        said = say(*words, code=3)
         assert "there is no pipeline 'etl'" in said
         assert "they are those of shop" in said
         assert "headrace run FILE.py:etl" in said
@@ -152,7 +156,7 @@ def test_without_a_project_the_file_that_was_meant_is_named(folder: Path, say: S
 def test_a_package_that_is_not_there_is_named(folder: Path, say: Say) -> None:
     (folder / "shpo").mkdir()
     for command in ("dev", "check"):
-        said = say(command, code=1)
+        said = say(command, code=2)
         assert f"HR1001 there is no package or module 'shop' in {folder}" in said
         assert "make shop/__init__.py, or change" in said
 
@@ -180,7 +184,8 @@ def test_a_password_that_nothing_names_is_asked_for_where_it_is_used_and_by_doct
     (folder / "shop.py").write_text(SECRET)
     add = 'add to headrace.toml, below [secrets]:  warehouse = "env:WAREHOUSE"'
     assert "nothing says where the secret 'warehouse' is" in say("run", "daily", code=1)
-    assert add in say("why", "last")
+    assert "headrace logs" in say("why", "last")
+    assert add in say("logs", "last")
     assert add in say("doctor", code=1)
 
     toml = folder / "headrace.toml"
@@ -192,7 +197,7 @@ def test_a_password_that_nothing_names_is_asked_for_where_it_is_used_and_by_doct
 
     toml.write_text('[project]\nname = "shop"\n[secrets]\nwarehouse = "env:SHOP_WAREHOUSE"\n')
     say("run", "daily", code=1)
-    assert "set the environment variable SHOP_WAREHOUSE" in say("why", "last")
+    assert "set the environment variable SHOP_WAREHOUSE" in say("logs", "last")
     monkeypatch.setenv("SHOP_WAREHOUSE", "hunter2")
     assert "succeeded" in say("run", "daily")
     assert not [
@@ -244,7 +249,7 @@ def test_a_second_run_doubles_nothing(folder: Path, say: Say) -> None:
 
 def test_a_table_by_window_asks_for_one(folder: Path, say: Say) -> None:
     (folder / "shop.py").write_text(TWICE)
-    said = say("run", "load_day", code=1)
+    said = say("run", "load_day", code=4)
     assert "load_day needs a window" in said
     assert "--window 2026-01-01 1d" in said
 

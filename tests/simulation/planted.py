@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ import pytest
 
 from headrace.engine.loop import Engine
 from headrace.errors import StoreError
+from headrace.models import controller
 from headrace.models.facts import AliasMoved
 from headrace.runs import facts as f
 from headrace.runs import handout, machine, pool, progress, scheduling
@@ -26,15 +28,9 @@ def the_log_is_no_fence(patch: pytest.MonkeyPatch) -> None:
     original = sql_commit._take_seqs
 
     def take(connection: Any, append: Any) -> int:
-        return original(connection, msgspec_free_replace(append, expected_seq=None))
+        return original(connection, replace(append, expected_seq=None))
 
     patch.setattr(sql_commit, "_take_seqs", take)
-
-
-def msgspec_free_replace(append: Any, **changes: Any) -> Any:
-    from dataclasses import replace
-
-    return replace(append, **changes)
 
 
 def a_stale_report_is_accepted(patch: pytest.MonkeyPatch) -> None:
@@ -86,12 +82,14 @@ def tasks_do_not_wait_for_their_upstreams(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(progress.Progress, "_is_key_done", lambda self, node, key: True)
 
 
+def a_failed_upstream_is_no_obstacle(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(progress.Progress, "_verdict", lambda self, plan, where: None)
+
+
 def a_restart_forgets_what_was_tried(patch: pytest.MonkeyPatch) -> None:
     restored = progress.Progress.restored
 
     def forgetful(self: Any, node: str, path: Any, item: int, row: Any) -> None:
-        from dataclasses import replace
-
         restored(self, node, path, item, replace(row, failed=0, lost=0))
 
     patch.setattr(progress.Progress, "restored", forgetful)
@@ -143,14 +141,12 @@ def the_limit_of_a_task_is_ignored(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_slot_is_not_given_back(patch: pytest.MonkeyPatch) -> None:
-    from headrace.store.sql.commit import CHANGES
-
     def leaking(work: Any, group: Any) -> None:
         items.attempt_lost(work, group)
         for fact in group.facts:
             work.count(fact.run, fact.node, fact.path, running=1)
 
-    patch.setitem(CHANGES, f.AttemptLost, leaking)
+    patch.setitem(sql_commit.CHANGES, f.AttemptLost, leaking)
 
 
 def the_old_champion_stays(patch: pytest.MonkeyPatch) -> None:
@@ -163,8 +159,6 @@ def the_old_champion_stays(patch: pytest.MonkeyPatch) -> None:
 
 
 def two_trainings_at_once(patch: pytest.MonkeyPatch) -> None:
-    from headrace.models import controller
-
     patch.setattr(controller, "_busy", lambda state: None)
 
 
@@ -173,8 +167,6 @@ def the_offset_moves_before_the_output(patch: pytest.MonkeyPatch) -> None:
     taken = owner.taken
 
     def trusting(shard: Any, hand: Any, at_us: int) -> Any:
-        from dataclasses import replace
-
         if hand is not None and hand.first == shard.offset:
             record = owner.BatchCommitted(
                 shard.stream, shard.shard, shard.n, hand.first, hand.end, hand.end - hand.first, 0,
@@ -205,6 +197,7 @@ PLANTS: tuple[Plant, ...] = (
     lost_attempts_do_not_count,
     one_retry_too_many,
     tasks_do_not_wait_for_their_upstreams,
+    a_failed_upstream_is_no_obstacle,
     a_restart_forgets_what_was_tried,
     a_cancelled_run_goes_on,
     a_pin_is_forgotten,

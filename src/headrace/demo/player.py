@@ -64,18 +64,25 @@ class Player:
         Raises EngineUnavailableError, naming what it waits for, when nothing has moved for a minute.
         """
         waits: list[str] = []
+        seen = -1
         since = time.monotonic()
-        while left := unsettled(self._store, self._project):
+        while True:
+            changes = self._store.change_count()
+            if changes != seen:  # only a commit can have changed the answer
+                seen = changes
+                left = unsettled(self._store, self._project)
+                if not left:
+                    return
+                if left != waits:
+                    waits, since = left, time.monotonic()
             tend()
-            if left != waits:
-                waits, since = left, time.monotonic()
-            elif time.monotonic() - since > PATIENCE_S:
+            if time.monotonic() - since > PATIENCE_S:
                 raise EngineUnavailableError(
-                    f"the playback waits for: {'; '.join(left[:5])}",
+                    f"the playback waits for: {'; '.join(waits[:5])}",
                     cure="headrace why, with the run or stream that is named",
                     code="HR5040",
                 )
-            time.sleep(0.004)
+            time.sleep(0.002)
 
     def _topic(self, name: str) -> TopicDef:
         return self._project.topics[name]

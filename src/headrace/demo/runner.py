@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -46,7 +46,6 @@ class Played:
     record: Record
     kills: int
     pauses: int
-    seconds: float
 
 
 @dataclass
@@ -93,7 +92,6 @@ class EngineProcess:
 
 def play(folder: Path, progress: Progress, *, speed: float | None = None, strikes: int = 0) -> Played:
     """Play the whole year into a fresh project at `folder`. `speed` is days per second at most."""
-    began_s = time.monotonic()
     settings = lay_out(folder, strikes=strikes)
     progress(0, 1, "reading the record of 2013")
     engine = EngineProcess(settings)
@@ -131,7 +129,7 @@ def play(folder: Path, progress: Progress, *, speed: float | None = None, strike
     finally:
         engine.stop()
         store.close()
-    return Played(settings, project, record, chaos.kills, chaos.pauses, time.monotonic() - began_s)
+    return Played(settings, project, record, chaos.kills, chaos.pauses)
 
 
 def lay_out(folder: Path, *, strikes: int) -> Settings:
@@ -164,15 +162,20 @@ def main(arguments: Sequence[str]) -> int:
     from headrace.demo.report import terminal, write_report
     from headrace.demo.telling import tell
 
+    began_s = time.monotonic()
     console = Console(stderr=given.json)
     with Live(console=console, speed=given.speed) as live:
         played = play(given.keep, live.show, speed=given.speed, strikes=STRIKES if given.chaos else 0)
         live.show(1, 1, "telling the story")
         summary, story = tell(played)
+    seconds = time.monotonic() - began_s
+    summary = msgspec.structs.replace(summary, seconds=round(seconds, 1))
+    story = replace(story, seconds=seconds)
     report = given.keep / "report.html"
     write_report(story, report)
     console.print(terminal(story))
-    console.print(f"\nThe report: {report}\nLook around: cd {given.keep} && headrace runs ls", highlight=False)
+    command = "headrace" if shutil.which("headrace") else str(Path(sys.executable).with_name("headrace"))
+    console.print(f"\nThe report: {report}\nLook around: cd {given.keep} && {command} runs ls", highlight=False, soft_wrap=True)
     if given.json:
         sys.stdout.buffer.write(msgspec.json.encode(summary) + b"\n")
         sys.stdout.flush()

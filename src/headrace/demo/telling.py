@@ -101,7 +101,7 @@ def _tell(played: Played, db: Database, holdings: Holdings) -> tuple[Summary, St
             kills=played.kills,
         ),
         lineage=tuple(steps),
-        seconds=played.seconds,
+        seconds=0.0,
         digest=digest,
     )
     summary = Summary(
@@ -121,7 +121,7 @@ def _tell(played: Played, db: Database, holdings: Holdings) -> tuple[Summary, St
         auc_served=round(aucs["served"], 4),
         trace_ok=len(steps) == 1 + len(TRACED),
         predictions_digest=digest,
-        seconds=round(played.seconds, 1),
+        seconds=0.0,
         kills=played.kills,
         pauses=played.pauses,
     )

@@ -24,7 +24,7 @@ def run_window(definition: PipelineDef, about_us: int) -> tuple[int, int] | None
     if schedule is None:
         raise RefusedError(
             f"{definition.name} needs a window, and neither window= nor a schedule says which",
-            cure=f"headrace trigger {definition.name} --window 2026-01-01 1d",
+            cure='say which:  --window 2026-01-01 1d,  or give the pipeline a window="60d" of its own',
             code="HR3022",
         )
     slots = parse_schedule(schedule.expression, schedule.timezone)

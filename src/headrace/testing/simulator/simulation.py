@@ -17,7 +17,7 @@ from headrace.testing.simulator.shards import Streams, check_output
 from headrace.testing.simulator.world import SECOND, World
 
 QUIET_S = 3_600  # so long may it take until all has ended, once the faults have stopped
-EVENTS_MOST = 3_000  # a schedule has a few hundred; what goes in circles is stopped here
+EVENTS_MOST = 8_000  # a schedule has a few hundred; what goes in circles is stopped here
 SLOT_GRACE_US = 65 * SECOND
 TIMERS_MOST = 2_000
 

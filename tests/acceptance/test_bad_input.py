@@ -1,0 +1,419 @@
+"""What should not be there: code, values, rows, files and machines that are wrong. Each ends in a message that helps."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from living import Living
+
+from headrace.cli.main import main
+from headrace.engine import loader
+from headrace.engine.loader import load_code
+from headrace.errors import EngineUnavailableError
+from headrace.host.doorbell import Doorbell
+from headrace.host.rights import take_right
+from headrace.store.sql.store import SqlStore
+
+pytestmark = pytest.mark.headrace_project
+
+Say = Callable[..., str]
+FINE = """
+import headrace as hr
+
+@hr.task
+def one() -> int:
+    return 1
+
+@hr.pipeline
+def fine() -> int:
+    return one()
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A project `odd` that is in order as yet."""
+    (tmp_path / "headrace.toml").write_text('[project]\nname = "odd"\n')
+    (tmp_path / "odd.py").write_text(FINE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    yield tmp_path
+    sys.modules.pop("odd", None)
+
+
+@pytest.fixture
+def say(folder: Path, capsys: pytest.CaptureFixture[str]) -> Say:
+    """What a command says, on both of its outputs, once it ended with that code."""
+
+    def call(*words: str, code: int) -> str:
+        capsys.readouterr()
+        sys.modules.pop("odd", None)  # each command is a process of its own
+        ended = main(words)
+        printed = capsys.readouterr()
+        assert ended == code, printed.out + printed.err
+        assert "Traceback" not in printed.err
+        return printed.out + printed.err
+
+    return call
+
+
+# -- code --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("import nowhere_to_be_found", "No module named 'nowhere_to_be_found'"),
+        ("x = (", "'(' was never closed"),
+        ("raise RuntimeError('at import')", "at import"),
+        ("import sys; sys.exit(3)", "SystemExit"),
+        ("1 / 0", "ZeroDivisionError"),
+    ],
+)
+def test_a_module_that_does_not_import_is_named_with_its_line(folder: Path, say: Say, text: str, named: str) -> None:
+    (folder / "odd.py").write_text(f"{FINE}\n{text}\n")
+    said = say("check", code=2)
+    assert "odd does not import" in said
+    assert named in said
+    assert f"{folder / 'odd.py'}:{len(FINE.splitlines()) + 2}" in said
+    assert named in say("run", "fine", code=2)
+
+
+def loaded_problem(folder: Path) -> tuple[str, str]:
+    code = load_code(folder, "odd", (), folder / "code")
+    (problem,) = code.problems
+    assert not (folder / "code").exists(), "what does not load is not kept"
+    return problem.message, problem.cure
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("child", ["", "import subprocess; subprocess.Popen(['sleep', '600'])\n"])
+def test_a_module_that_hangs_on_import_costs_its_loader_only(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, child: str
+) -> None:
+    (folder / "odd.py").write_text(f"{child}open('/dev/ptmx').close()\nimport threading; threading.Event().wait()\n")
+    monkeypatch.setattr(loader, "TIMEOUT_S", 1.0)
+    began = time.monotonic()
+    message, cure = loaded_problem(folder)
+    assert time.monotonic() - began < 10
+    assert message == "the import took longer than 1 s"
+    assert cure == "move slow work into a task"
+    assert not [p for p in Path("/proc").glob("[0-9]*/cwd") if os.path.realpath(p) == str(folder) and not is_me(p)]
+
+
+def is_me(place: Path) -> bool:
+    return place.parent.name == str(os.getpid())
+
+
+@pytest.mark.process
+def test_a_module_that_kills_its_loader_is_said_to(folder: Path) -> None:
+    (folder / "odd.py").write_text("import os, sys\nsys.stderr.write('so long\\n')\nos._exit(7)\n")
+    message, cure = loaded_problem(folder)
+    assert message == "the loader died while it imported odd: so long"
+    assert "does importing it crash Python?" in cure
+
+
+@pytest.mark.process
+def test_what_a_module_prints_does_not_disturb_its_loading(folder: Path) -> None:
+    noise = "import sys\nprint('x' * 100_000)\nsys.stdout.buffer.write(b'\\n\\x1e{}\\xff\\n')\n"
+    (folder / "odd.py").write_text(noise + FINE)
+    code = load_code(folder, "odd", (), folder / "code")
+    assert list(code.project.pipelines) == ["fine"]
+    assert not code.problems
+
+
+# -- settings ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_key_that_does_not_exist_is_named_with_its_line_and_what_was_meant(folder: Path, say: Say) -> None:
+    toml = folder / "headrace.toml"
+    toml.write_text('wrokers = 3\n[project]\nname = "odd"\n')
+    for command in ("check", "dev", "doctor"):
+        said = say(command, code=1 if command == "doctor" else 2)
+        assert "the top of the file has no key 'wrokers' (did you mean 'workers'?)" in said
+        assert f"{toml}:1" in said
+        assert "the keys are workers, " in said
+
+
+# -- rows --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_row_that_does_not_fit_its_topic_is_named_and_nothing_of_its_batch_is_appended(
+    folder: Path, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "odd.py").write_text(
+        "import headrace as hr\nevents = hr.Topic('events', schema={'id': str, 'x': int}, key='id')\n"
+    )
+    for row, named in (
+        ({"id": "b", "x": "many"}, "'x'"),
+        ({"id": "b"}, "'x'"),
+        ({"id": None, "x": 1}, "'id'"),
+        ({"id": "b", "x": 1, "colour": "red"}, "'colour'"),
+    ):
+        (folder / "rows.jsonl").write_text("\n".join(json.dumps(r) for r in ({"id": "a", "x": 1}, row)))
+        said = say("topics", "append", "events", "rows.jsonl", code=2)
+        assert named in said
+        assert "events" in said
+        assert "try" in said
+    assert "nothing" in say("topics", "ls", code=0) or " 0" in say("topics", "ls", code=0)
+    (folder / "rows.jsonl").write_text('{"id": "a", "x": 1}\n{"id": "b", "x"')
+    assert "line 2" in say("topics", "append", "events", "rows.jsonl", code=2)
+
+
+# -- the database ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def database(folder: Path, say: Say) -> Path:
+    say("run", "fine", code=0)
+    return folder / ".headrace" / "headrace.db"
+
+
+def test_a_database_of_a_newer_version_is_left_alone(database: Path, say: Say) -> None:
+    connection = sqlite3.connect(database)
+    connection.execute("UPDATE alembic_version SET version_num = '0999'")
+    connection.commit()
+    connection.close()
+    before = database.read_bytes()
+    for words in (("runs", "ls"), ("dev",), ("run", "fine")):
+        said = say(*words, code=5 if False else 1)
+        assert "HR4010 this store has schema 0999" in said
+        assert str(database) in said
+        assert "pip install --upgrade headrace" in said
+    assert database.read_bytes() == before
+
+
+def test_a_damaged_database_is_said_to_be_one(database: Path, say: Say) -> None:
+    body = bytearray(database.read_bytes())
+    for beside in ("-wal", "-shm"):
+        database.with_name(database.name + beside).unlink(missing_ok=True)
+    database.write_bytes(bytes(100) + body[100:])
+    for words in (("runs", "ls"), ("dev",), ("run", "fine")):
+        said = say(*words, code=1)
+        assert "HR4040 the database is damaged or not a Headrace store" in said
+        assert str(database) in said
+        assert "restore a copy" in said
+    database.write_bytes(body[:16384] + bytes(len(body) - 16384))
+    assert "HR4040" in say("runs", "ls", code=1)
+    assert "fail  store" in say("doctor", code=1)
+    database.write_bytes(b"hello, I am a text")
+    assert "HR4040" in say("runs", "ls", code=1)
+
+
+@pytest.fixture
+def small_disk(folder: Path) -> Iterator[Path]:
+    """A file system of 16 MB where the project keeps its state."""
+    disk = folder / "disk"
+    disk.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(disk)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip(f"disk full: needs the right to mount a small tmpfs ({done.stderr.strip()})")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_full_disk_fails_the_task_that_met_it_and_the_next_run_succeeds(
+    folder: Path, small_disk: Path, say: Say
+) -> None:
+    (folder / "headrace.toml").write_text('home = "disk/state"\n[project]\nname = "odd"\n')
+    (folder / "odd.py").write_text(
+        "import headrace as hr\n"
+        "@hr.task\ndef big(mb: int) -> bytes:\n    return bytes(mb << 20)\n"
+        "@hr.pipeline\ndef fine(mb: int = 1) -> None:\n    big(mb)\n"
+    )
+    said = say("run", "fine", "mb=40", code=1)
+    assert "HR4020: the disk is full" in said
+    assert "free some space, then retry the run" in say("logs", "last", code=0)
+    left = [file for file in small_disk.rglob("*") if file.is_file() and file.stat().st_size > 4 << 20]
+    assert not left, "what was half written is gone"
+    assert "succeeded" in say("run", "fine", "mb=1", code=0)
+
+    ballast = small_disk / "ballast"
+    with ballast.open("wb") as file, pytest.raises(OSError, match="No space left"):
+        while True:
+            file.write(bytes(1 << 16))
+            file.flush()
+    assert "the disk is full" in say("run", "fine", "mb=1", code=1)
+    ballast.unlink()
+    assert "succeeded" in say("run", "fine", "mb=1", code=0)
+
+
+# -- what is in use ----------------------------------------------------------------------------------------------------
+
+
+def test_a_second_engine_names_the_first(folder: Path, say: Say) -> None:
+    right = take_right(folder / ".headrace" / "locks" / "engine.lock")
+    assert right is not None
+    with right:
+        said = say("dev", code=5)
+    assert f"HR5010 an engine serves this project already (process {os.getpid()})" in said
+    assert "use that one, or end it first" in said
+
+
+def test_a_doorbell_that_cannot_be_hung_up_says_where(folder: Path, say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    for base in (folder / ("long" * 40), folder / "file" / "in" / "the" / "way"):
+        (folder / "file").touch()
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(base))
+        said = say("dev", code=5)
+        assert "the engine cannot listen" in said
+        assert str(base) in said
+        assert "XDG_RUNTIME_DIR" in said
+
+
+def test_a_doorbell_left_by_a_dead_engine_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "bell.sock"
+    dead = Doorbell(path)
+    Doorbell(path).close()
+    dead.close()
+    path.mkdir()
+    with pytest.raises(EngineUnavailableError, match="cannot listen"):
+        Doorbell(path)
+
+
+# -- tasks -------------------------------------------------------------------------------------------------------------
+
+ODD = """
+class Thing:
+    def __init__(self): self.x = 1
+
+@hr.task
+def thing() -> object: return Thing()
+@hr.task
+def items() -> object: return (n for n in range(3))
+@hr.task(max_lost=1)
+def leaves() -> None:
+    print("before the end", flush=True)
+    os._exit(3)
+@hr.task
+def exits() -> None: raise SystemExit("enough")
+@hr.task
+def forks() -> int:
+    pid = os.fork()
+    if pid: os.waitpid(pid, 0)
+    return 0 if pid == 0 else 1
+@hr.task
+def chatters() -> int:
+    for n in range(1_000_000): print("line", n)
+    os.write(1, bytes(range(256)) * 10)
+    return 1
+@hr.task
+def wide() -> pl.DataFrame: return pl.DataFrame({"n": range(100_000)})
+@hr.task
+def waits(rows: pl.DataFrame) -> int:
+    wait_for("gate")
+    return 1
+@hr.task
+def reads(rows: pl.DataFrame, after: int) -> int: return rows.height
+
+@hr.pipeline
+def a_thing() -> None: thing()
+@hr.pipeline
+def a_generator() -> None: items()
+@hr.pipeline
+def an_exit() -> None: exits()
+@hr.pipeline
+def a_leaver() -> None: leaves()
+@hr.pipeline
+def a_fork() -> None: forks()
+@hr.pipeline
+def a_chatter() -> None: chatters()
+@hr.pipeline
+def a_flip() -> None:
+    rows = wide()
+    reads(rows, waits(rows))
+"""
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Living]:
+    project = Living(tmp_path_factory.mktemp("served") / "project", ODD, "allow_pickle = false")
+    try:
+        project.start()
+        yield project
+    finally:
+        project.end()
+
+
+@pytest.mark.process
+def test_a_result_that_nothing_can_store_names_its_type_and_what_can(served: Living) -> None:
+    run = served.trigger("a_thing")
+    assert served.ended(run) == "failed"
+    error, detail = served.error_of(run)
+    assert "the result of task 'thing' is a flow.Thing, which cannot be stored" in error
+    assert "pickle is switched off (allow_pickle = false)" in error
+    assert "return plain values" in detail
+    run = served.trigger("a_generator")
+    assert served.ended(run) == "failed"
+    assert "is a generator" in served.error_of(run)[0]
+    assert "return a list of its items" in served.error_of(run)[1]
+
+
+@pytest.mark.process
+def test_a_task_that_ends_its_process_fails_by_itself_and_says_how(served: Living) -> None:
+    run = served.trigger("a_leaver")
+    assert served.ended(run) == "failed"
+    assert "the worker exited with code 3" in served.error_of(run)[0]
+    lost = [fact for fact in served.kinds("AttemptLost") if fact.run == run]
+    assert [(fact.attempt, fact.ends) for fact in lost] == [(1, True)] or [fact.ends for fact in lost] == [False, True]
+    run = served.trigger("an_exit")
+    assert served.ended(run) == "failed"
+    error, detail = served.error_of(run)
+    assert "SystemExit: the task called sys.exit('enough')" in error
+    assert "A task ends by returning, or fails by raising an exception." in detail
+
+
+@pytest.mark.process
+def test_a_task_that_forks_is_accepted_once(served: Living) -> None:
+    run = served.trigger("a_fork")
+    assert served.ended(run) == "succeeded"
+    served.audit(run)
+
+
+@pytest.mark.process
+def test_a_million_lines_and_bytes_that_are_no_text_are_kept_and_shown(served: Living) -> None:
+    run = served.trigger("a_chatter")
+    assert served.ended(run) == "succeeded"
+    shown = subprocess.run(
+        [sys.executable, "-m", "headrace.cli.main", "logs", run], cwd=served.root, env=served.environment,
+        capture_output=True, check=True, timeout=60,
+    ).stdout  # fmt: skip
+    text = shown.decode()
+    assert "line 999999" in text
+    assert len(shown) < 20_000_000
+
+
+@pytest.mark.process
+def test_a_flipped_bit_in_an_artifact_is_found_by_its_reader(served: Living) -> None:
+    run = served.trigger("a_flip")
+    artifacts = served.home / "artifacts" / run
+    (file,) = served.until(lambda: list(artifacts.rglob("*.arrow")), "the artifact")
+    served.until(lambda: served.rows("SELECT 1 FROM items WHERE run = ? AND node = 'waits'", run), "its first reader")
+    body = bytearray(file.read_bytes())
+    body[len(body) // 2] ^= 1
+    file.chmod(0o644)
+    file.write_bytes(body)
+    served.open("gate")
+    assert served.ended(run) == "failed"
+    error, detail = served.error_of(run)
+    assert "this artifact cannot be read: expected" in error
+    assert f"headrace runs retry {run}" in detail
+    retry = served.command("runs", "retry", run)
+    assert retry.returncode == 0, retry.stderr
+
+
+def test_the_store_is_sound_after_all_of_this(served: Living) -> None:
+    store = SqlStore(served.database)
+    assert store.database.read("PRAGMA integrity_check") == [("ok",)]
+    store.close()
