@@ -11,7 +11,6 @@ import msgspec
 import polars as pl
 
 from benchmarks.projects.scoring import WEIGHTS
-from headrace.definitions.project import TopicDef
 
 
 class _Event(msgspec.Struct, gc=False):
@@ -27,12 +26,12 @@ class _Event(msgspec.Struct, gc=False):
 _DECODER = msgspec.json.Decoder(_Event)
 
 
-def by_hand(folder: Path, topic: TopicDef, rows: list[bytes] | pl.DataFrame, appends: int) -> float:
+def by_hand(folder: Path, rows: list[bytes] | pl.DataFrame, appends: int) -> float:
     """Rows per second of processor time: append, read, decode, score, commit, one blob at a time."""
     database = sqlite3.connect(folder / "by-hand.db", isolation_level=None)
     for setting in ("page_size = 16384", "journal_mode = WAL", "synchronous = FULL"):
         database.execute(f"PRAGMA {setting}")
-    database.execute("CREATE TABLE blobs (id INTEGER PRIMARY KEY, body BLOB)")
+    database.execute("CREATE TABLE IF NOT EXISTS blobs (id INTEGER PRIMARY KEY, body BLOB)")
     begun_s = time.process_time()
     for _ in range(appends):
         frame = pl.DataFrame({"payload": rows}) if isinstance(rows, list) else rows

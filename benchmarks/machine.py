@@ -26,7 +26,7 @@ class Limits:
     """What this machine allows at best, measured in `folder` when asked for, once, for `seconds` each."""
 
     def __init__(self, folder: Path, *, seconds: float = 0.3) -> None:
-        self._folder, self._seconds = folder, seconds
+        self.folder, self._seconds = folder, seconds
 
     @cached_property
     def commit_s(self) -> float:
@@ -58,7 +58,7 @@ class Limits:
     @cached_property
     def fsync_s(self) -> float:
         """One fsync after 4 KiB were overwritten."""
-        fd = os.open(self._folder / "fsync", os.O_RDWR | os.O_CREAT)
+        fd = os.open(self.folder / "fsync", os.O_RDWR | os.O_CREAT)
 
         def once() -> None:
             os.pwrite(fd, b"x" * 4096, 0)
@@ -78,7 +78,7 @@ class Limits:
         import numpy as np
         import polars as pl
 
-        path = self._folder / "frame.arrow"
+        path = self.folder / "frame.arrow"
         times: list[float] = []
         for _ in range(3):
             begun = time.perf_counter()
@@ -91,7 +91,7 @@ class Limits:
         """Opening such a file by mmap."""
         import polars as pl
 
-        path = self._folder / "frame.arrow"
+        path = self.folder / "frame.arrow"
         pl.DataFrame({"x": pl.int_range(mib << 17, eager=True).cast(pl.Float64)}).write_ipc(
             path, compression="uncompressed"
         )
@@ -100,7 +100,7 @@ class Limits:
         return spent
 
     def _commits(self, rows: int) -> float:
-        path = self._folder / f"commits-{rows}.db"
+        path = self.folder / f"commits-{rows}.db"
         database = sqlite3.connect(path, isolation_level=None)
         for setting in ("page_size = 16384", "journal_mode = WAL", "synchronous = FULL"):
             database.execute(f"PRAGMA {setting}")

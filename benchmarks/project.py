@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,9 +41,8 @@ class Ran:
 class Project:
     """A project on disk. `source` is a file of `benchmarks/projects`."""
 
-    def __init__(self, root: Path, source: str, environment: Mapping[str, str]) -> None:
+    def __init__(self, root: Path, source: str) -> None:
         self.root = root
-        self._environment = {**os.environ, **environment}
         shutil.copy(Path(__file__).parent / "projects" / f"{source}.py", root / "flow.py")
         (root / "headrace.toml").write_text('workers = 2\n\n[project]\nname = "flow"\n')
         self.settings: Settings = read_settings(root)
@@ -60,9 +58,7 @@ class Project:
         """Start the engine; it is not ready when this returns."""
         command = [sys.executable, "-m", "headrace.cli.main", "dev", "--no-reload", "--project", str(self.root)]
         with (self.root / "engine.log").open("ab") as log:
-            self.engine = subprocess.Popen(
-                command, cwd=self.root, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
+            self.engine = subprocess.Popen(command, cwd=self.root, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def stop(self) -> None:
         """End the engine and wait for it."""
@@ -148,10 +144,10 @@ class Project:
 
 
 @contextmanager
-def project(source: str, *, is_served: bool = True, environment: Mapping[str, str] | None = None) -> Generator[Project]:
+def project(source: str, *, is_served: bool = True) -> Generator[Project]:
     """A project in a new folder, served by an engine unless told otherwise; both are gone afterwards."""
     root = Path(mkdtemp(prefix="headrace-bench-"))
-    made = Project(root, source, environment or {})
+    made = Project(root, source)
     try:
         if is_served:
             made.start()

@@ -1,28 +1,16 @@
-"""What a scenario is asked for and what it gives: a `Plan` in, `Result`s out, one JSON line each."""
+"""What a scenario gives: `Result`s, each written as one JSON line."""
 
 from __future__ import annotations
 
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import msgspec
 
 SECONDS, MIB, CORES = "s", "MiB", "cores"
 ROWS_PER_S, ROWS_PER_CORE_S = "rows/s", "rows/core-s"
 _MORE_IS_BETTER = (ROWS_PER_S, ROWS_PER_CORE_S)
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How often to measure, and at which size: `is_quick` only sees whether a scenario works."""
-
-    runs: int = 5
-    is_quick: bool = False
-
-    def sized(self, full: int, quick: int) -> int:
-        return quick if self.is_quick else full
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ alarms = hr.Topic("alarms", schema={"id": str}, key="id")
 
 
 @hr.task
-def moment(events: hr.Events) -> int:
+def moment(events: hr.Events) -> int:  # noqa: ARG001 - that it is given them is the point
     """When user code begins, in nanoseconds of the monotonic clock, which all processes share."""
     return time.monotonic_ns()
 

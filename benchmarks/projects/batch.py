@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import polars as pl
@@ -15,13 +14,22 @@ def step(x: int) -> int:
     return x + 1
 
 
-@hr.pipeline
-def chain() -> int:
+def stepped(hops: int) -> int:
     """Each task waits for the one before."""
     x = step.using(name="s0")(0)
-    for hop in range(1, int(os.environ.get("BENCHMARK_HOPS", "100"))):
+    for hop in range(1, hops):
         x = step.using(name=f"s{hop}")(x)
     return x
+
+
+@hr.pipeline
+def chain_100() -> int:
+    return stepped(100)
+
+
+@hr.pipeline
+def chain_5() -> int:
+    return stepped(5)
 
 
 @hr.task

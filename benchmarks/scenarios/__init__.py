@@ -1,1 +1,1 @@
-"""The scenarios. Each module has `measure(plan, limits)`, which gives its results one after the other."""
+"""The scenarios. Each has `measure(bench)`, which gives its results, and `SOURCE` where it needs a served project."""

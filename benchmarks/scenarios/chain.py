@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks.machine import Limits
-from benchmarks.project import project
-from benchmarks.result import SECONDS, Plan, Result
+from benchmarks.bench import Bench
+from benchmarks.result import SECONDS, Result
+
+SOURCE = "batch"
 
 
-def measure(plan: Plan, limits: Limits) -> Iterator[Result]:
-    hops = plan.sized(100, 5)
-    with project("batch", environment={"BENCHMARK_HOPS": str(hops)}) as made:
-        made.run("chain")
-        samples = tuple(made.run("chain").seconds for _ in range(plan.runs))
+def measure(bench: Bench) -> Iterator[Result]:
+    hops = bench.sized(100, 5)
+    made = bench.project
+    pipeline = f"chain_{hops}"
+    made.run(pipeline)
+    samples = tuple(made.run(pipeline).seconds for _ in range(bench.runs))
     yield Result(
         scenario="chain",
         figure="asked to ended",
@@ -21,6 +23,6 @@ def measure(plan: Plan, limits: Limits) -> Iterator[Result]:
         unit=SECONDS,
         samples=samples,
         target=0.002 * hops,
-        limit=hops * (limits.commit_s + limits.round_trip_s),
+        limit=hops * (bench.limits.commit_s + bench.limits.round_trip_s),
         limit_of="a commit and a round trip per hop",
     )

@@ -6,25 +6,27 @@ import time
 from collections.abc import Iterator
 
 from benchmarks import events
-from benchmarks.machine import Limits
-from benchmarks.project import Project, project
-from benchmarks.result import SECONDS, Plan, Result, percentile
+from benchmarks.bench import Bench
+from benchmarks.project import Project
+from benchmarks.result import SECONDS, Result, percentile
 from headrace.connectors.log import append
 from headrace.definitions.project import TopicDef
 from headrace.store.sql.reads import runs as run_rows
+
+SOURCE = "alarm"
 
 _TARGET_S = {50: 0.015, 95: None}
 _PAUSE_S = 0.03  # everything has come to rest before the next event
 
 
-def measure(plan: Plan, limits: Limits) -> Iterator[Result]:
-    count = plan.sized(40, 2)
-    with project("alarm") as made:
-        made.until_streaming(1)
-        topic = events.topic_of(made.root, "alarms")
-        for _ in range(3):
-            _first_line_s(made, topic)
-        runs = [[_first_line_s(made, topic) for _ in range(count)] for _ in range(plan.runs)]
+def measure(bench: Bench) -> Iterator[Result]:
+    count = bench.sized(40, 2)
+    made = bench.project
+    made.until_streaming(1)
+    topic = events.topic_of(made.root, "alarms")
+    for _ in range(3):
+        _first_line_s(made, topic)
+    runs = [[_first_line_s(made, topic) for _ in range(count)] for _ in range(bench.runs)]
     for percent, target_s in _TARGET_S.items():
         yield Result(
             scenario="event_run",
@@ -33,7 +35,7 @@ def measure(plan: Plan, limits: Limits) -> Iterator[Result]:
             unit=SECONDS,
             samples=tuple(percentile(run, percent) for run in runs),
             target=target_s,
-            limit=3 * limits.commit_s + 2 * limits.round_trip_s,
+            limit=3 * bench.limits.commit_s + 2 * bench.limits.round_trip_s,
             limit_of="three commits and two round trips",
         )
 

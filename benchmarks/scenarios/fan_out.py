@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks.machine import Limits
-from benchmarks.project import project
-from benchmarks.result import SECONDS, Plan, Result
+from benchmarks.bench import Bench
+from benchmarks.result import SECONDS, Result
+
+SOURCE = "batch"
 
 _ROWS = 4  # of a task: its start, its end, and its row written twice
 _TOGETHER = 32  # attempts in a message
 _TARGET_S = {1_000: 0.3, 10_000: 1.0}
 
 
-def measure(plan: Plan, limits: Limits) -> Iterator[Result]:
-    with project("batch") as made:
-        for size in (20,) if plan.is_quick else (1_000, 10_000):
-            made.run("fan_out", n=size)
-            yield Result(
-                scenario="fan_out",
-                figure="asked to ended",
-                size=size,
-                unit=SECONDS,
-                samples=tuple(made.run("fan_out", n=size).seconds for _ in range(plan.runs)),
-                target=_TARGET_S.get(size),
-                limit=size * (_ROWS * limits.row_s + limits.round_trip_s / _TOGETHER),
-                limit_of=f"{_ROWS} rows of a task in commits of 100, a round trip per {_TOGETHER} tasks",
-            )
+def measure(bench: Bench) -> Iterator[Result]:
+    made = bench.project
+    for size in (20,) if bench.is_quick else (1_000, 10_000):
+        made.run("fan_out", n=size)
+        yield Result(
+            scenario="fan_out",
+            figure="asked to ended",
+            size=size,
+            unit=SECONDS,
+            samples=tuple(made.run("fan_out", n=size).seconds for _ in range(bench.runs)),
+            target=_TARGET_S.get(size),
+            limit=size * (_ROWS * bench.limits.row_s + bench.limits.round_trip_s / _TOGETHER),
+            limit_of=f"{_ROWS} rows of a task in commits of 100, a round trip per {_TOGETHER} tasks",
+        )

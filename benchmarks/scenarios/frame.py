@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks.machine import Limits
-from benchmarks.project import project
-from benchmarks.result import SECONDS, Plan, Result
+from benchmarks.bench import Bench
+from benchmarks.result import SECONDS, Result
+
+SOURCE = "batch"
 
 
-def measure(plan: Plan, limits: Limits) -> Iterator[Result]:
-    mib = plan.sized(100, 1)
-    with project("batch") as made:
-        made.run("hand_over", mib=mib)
-        samples = tuple(made.run("hand_over", mib=mib).seconds for _ in range(plan.runs))
+def measure(bench: Bench) -> Iterator[Result]:
+    mib = bench.sized(100, 1)
+    made = bench.project
+    made.run("hand_over", mib=mib)
+    samples = tuple(made.run("hand_over", mib=mib).seconds for _ in range(bench.runs))
     yield Result(
         scenario="frame",
         figure="asked to ended",
@@ -21,6 +22,6 @@ def measure(plan: Plan, limits: Limits) -> Iterator[Result]:
         unit=SECONDS,
         samples=samples,
         target=0.0025 * mib,
-        limit=limits.arrow_write_s(mib) + limits.arrow_open_s(mib),
+        limit=bench.limits.arrow_write_s(mib) + bench.limits.arrow_open_s(mib),
         limit_of="making, writing and opening the Arrow file",
     )

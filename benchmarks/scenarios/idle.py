@@ -5,22 +5,25 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from benchmarks.machine import Limits, below, cpu_s, pss_mib
-from benchmarks.project import Project, project
-from benchmarks.result import CORES, MIB, Plan, Result
+from benchmarks.bench import Bench
+from benchmarks.machine import below, cpu_s, pss_mib
+from benchmarks.project import Project
+from benchmarks.result import CORES, MIB, Result
+
+SOURCE = "batch"
 
 
-def measure(plan: Plan, limits: Limits) -> Iterator[Result]:
+def measure(bench: Bench) -> Iterator[Result]:
     memory: list[float] = []
     cores: list[float] = []
-    watched_s = plan.sized(10, 1)
-    with project("batch") as made:
-        made.run("first_line")
-        time.sleep(watched_s / 5)
-        for _ in range(plan.runs):
-            memory.append(sum(map(pss_mib, _processes(made))))
-            cores.append(_cores(made, watched_s))
-        count = len(_processes(made))
+    watched_s = bench.sized(10, 1)
+    made = bench.project
+    made.run("first_line")
+    time.sleep(watched_s / 5)
+    for _ in range(bench.runs):
+        memory.append(sum(map(pss_mib, _processes(made))))
+        cores.append(_cores(made, watched_s))
+    count = len(_processes(made))
     yield Result(scenario="idle", figure="memory (PSS)", size=count, unit=MIB, samples=tuple(memory), target=150.0)
     yield Result(scenario="idle", figure="processor", size=count, unit=CORES, samples=tuple(cores), target=0.01)
 

@@ -7,8 +7,8 @@ import sys
 import time
 from collections.abc import Iterator
 
-from benchmarks.machine import Limits
-from benchmarks.result import SECONDS, Plan, Result
+from benchmarks.bench import Bench
+from benchmarks.result import SECONDS, Result
 
 _FIGURES: dict[str, tuple[tuple[str, ...], float]] = {
     "import headrace": (("-c", "import headrace"), 0.15),
@@ -17,7 +17,7 @@ _FIGURES: dict[str, tuple[tuple[str, ...], float]] = {
 }
 
 
-def measure(plan: Plan, limits: Limits) -> Iterator[Result]:
+def measure(bench: Bench) -> Iterator[Result]:
     """The process's whole time, Python's own start included."""
     for figure, (words, target_s) in _FIGURES.items():
         _spent_s(words)
@@ -26,9 +26,9 @@ def measure(plan: Plan, limits: Limits) -> Iterator[Result]:
             figure=figure,
             size=1,
             unit=SECONDS,
-            samples=tuple(_spent_s(words) for _ in range(plan.runs)),
+            samples=tuple(_spent_s(words) for _ in range(bench.runs)),
             target=target_s,
-            limit=limits.python_s,
+            limit=bench.limits.python_s,
             limit_of="Python itself",
         )
 

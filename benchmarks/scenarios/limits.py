@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from benchmarks.bench import Bench
 from benchmarks.machine import Limits
-from benchmarks.result import SECONDS, Plan, Result
+from benchmarks.result import SECONDS, Result
 
 
-def measure(plan: Plan, limits: Limits) -> Iterator[Result]:
-    mib = plan.sized(100, 1)
+def measure(bench: Bench) -> Iterator[Result]:
+    mib = bench.sized(100, 1)
     with TemporaryDirectory(prefix="headrace-bench-") as folder:
-        measured = [Limits(Path(folder), seconds=0.5 if not plan.is_quick else 0.02) for _ in range(plan.runs)]
+        measured = [Limits(Path(folder), seconds=0.5 if not bench.is_quick else 0.02) for _ in range(bench.runs)]
         figures = {
             "SQLite FULL, commit of 1 row": (1, [one.commit_s for one in measured]),
             "SQLite FULL, commit of 100 rows": (100, [one.row_s * 100 for one in measured]),

@@ -5,20 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from benchmarks.machine import Limits
-from benchmarks.project import Project, project
-from benchmarks.result import SECONDS, Plan, Result
+from benchmarks.bench import Bench
+from benchmarks.project import Project
+from benchmarks.result import SECONDS, Result
 from headrace.store.sql.reads import runs as run_rows
+
+SOURCE = "batch"
 
 _TASKS = 3
 _ROWS = 4 * _TASKS + 4  # of a run: four for each task; asked, answered, begun and ended
 
 
-def measure(plan: Plan, limits: Limits) -> Iterator[Result]:
-    size = plan.sized(200, 4)
-    with project("batch") as made:
-        _all_s(made, size)
-        samples = tuple(_all_s(made, size) for _ in range(plan.runs))
+def measure(bench: Bench) -> Iterator[Result]:
+    size = bench.sized(200, 4)
+    made = bench.project
+    _all_s(made, size)
+    samples = tuple(_all_s(made, size) for _ in range(bench.runs))
     yield Result(
         scenario="many_runs",
         figure="first asked to last ended",
@@ -26,7 +28,7 @@ def measure(plan: Plan, limits: Limits) -> Iterator[Result]:
         unit=SECONDS,
         samples=samples,
         target=0.0025 * size,
-        limit=size * (limits.commit_s + _ROWS * limits.row_s),
+        limit=size * (bench.limits.commit_s + _ROWS * bench.limits.row_s),
         limit_of=f"a commit per request, {_ROWS} rows of a run in commits of 100",
     )
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from benchmarks.machine import Limits
+from benchmarks.bench import Bench
 from benchmarks.project import Project, project
-from benchmarks.result import SECONDS, Plan, Result
+from benchmarks.result import SECONDS, Result
 
 _FIGURES = ("answers, new project", "first line, new project", "answers, known project", "first line, known project")
 
 
-def measure(plan: Plan, limits: Limits) -> Iterator[Result]:
+def measure(bench: Bench) -> Iterator[Result]:
     columns: list[list[float]] = [[] for _ in _FIGURES]
-    for attempt in range(plan.runs if plan.is_quick else plan.runs + 1):
+    for attempt in range(bench.runs if bench.is_quick else bench.runs + 1):
         with project("batch", is_served=False) as made:
             times = (*_started(made), *_started(made))
-        if attempt or plan.is_quick:  # the first one warms up the disk's cache
+        if attempt or bench.is_quick:  # the first one warms up the disk's cache
             for column, spent_s in zip(columns, times, strict=True):
                 column.append(spent_s)
     for figure, column in zip(_FIGURES, columns, strict=True):
@@ -28,7 +28,7 @@ def measure(plan: Plan, limits: Limits) -> Iterator[Result]:
             unit=SECONDS,
             samples=tuple(column),
             target=2.0,
-            limit=limits.python_s,
+            limit=bench.limits.python_s,
             limit_of="Python itself",
         )
 

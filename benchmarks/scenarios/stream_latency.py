@@ -8,24 +8,26 @@ import time
 from collections.abc import Iterator
 
 from benchmarks import events
-from benchmarks.machine import Limits
-from benchmarks.project import Project, project
-from benchmarks.result import SECONDS, Plan, Result, percentile
+from benchmarks.bench import Bench
+from benchmarks.project import Project
+from benchmarks.result import SECONDS, Result, percentile
 from headrace.connectors.log import Log
 from headrace.definitions.project import TopicDef
 from headrace.store.sql.reads import topics
+
+SOURCE = "scoring"
 
 _RATE = 5_000
 _TARGET_S = {50: 0.008, 99: 0.030}
 
 
-def measure(plan: Plan, limits: Limits) -> Iterator[Result]:
-    rate, seconds = plan.sized(_RATE, 200), plan.sized(10, 1)
-    with project("scoring") as made:
-        made.until_streaming(4)
-        reader = _Reader(made)
-        reader.latencies_s(rate, min(3, seconds))
-        runs = [reader.latencies_s(rate, seconds) for _ in range(plan.runs)]
+def measure(bench: Bench) -> Iterator[Result]:
+    rate, seconds = bench.sized(_RATE, 200), bench.sized(10, 1)
+    made = bench.project
+    made.until_streaming(4)
+    reader = _Reader(made)
+    reader.latencies_s(rate, min(3, seconds))
+    runs = [reader.latencies_s(rate, seconds) for _ in range(bench.runs)]
     for percent, target_s in _TARGET_S.items():
         yield Result(
             scenario="stream_latency",
@@ -34,7 +36,7 @@ def measure(plan: Plan, limits: Limits) -> Iterator[Result]:
             unit=SECONDS,
             samples=tuple(percentile(run, percent) for run in runs),
             target=target_s,
-            limit=2 * limits.commit_s + limits.round_trip_s,
+            limit=2 * bench.limits.commit_s + bench.limits.round_trip_s,
             limit_of="two commits and two wakes",
         )
 
@@ -46,7 +48,7 @@ class _Reader:
         self._made = made
         self._topic: TopicDef = events.topic_of(made.root, "scores")
         self._log = Log(made.store.database, topics)
-        self._next: dict[int, int] = {}
+        self._next = self._log.heads("scores")
 
     def latencies_s(self, rate: int, seconds: int) -> list[float]:
         """Of every event of a producer that appends so many a second for so long."""

@@ -6,16 +6,18 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import polars as pl
 
 from benchmarks import events
+from benchmarks.bench import Bench
 from benchmarks.by_hand import by_hand
-from benchmarks.machine import Limits, below, command_of, cpu_s, pss_mib
-from benchmarks.project import Project, project
-from benchmarks.result import MIB, ROWS_PER_CORE_S, ROWS_PER_S, Plan, Result
+from benchmarks.machine import below, command_of, cpu_s, pss_mib
+from benchmarks.project import Project
+from benchmarks.result import MIB, ROWS_PER_CORE_S, ROWS_PER_S, Result
 from headrace.store.sql.reads import topics
+
+SOURCE = "scoring"
 
 _TOGETHER = 10_000  # rows of an append
 _TARGET = {"JSON": 400_000.0, "typed": 1_000_000.0}
@@ -34,18 +36,16 @@ class _Pass:
     stream_mib: float
 
 
-def measure(plan: Plan, limits: Limits) -> Iterator[Result]:
-    appends = plan.sized(100, 2)
-    together = plan.sized(_TOGETHER, 100)
+def measure(bench: Bench) -> Iterator[Result]:
+    appends = bench.sized(100, 2)
+    together = bench.sized(_TOGETHER, 100)
     ids = [f"UA-{number:07d}" for number in range(together)]
     shapes: dict[str, Rows] = {"JSON": events.lines(ids), "typed": events.frame(ids)}
+    bench.project.until_streaming(4)
     for shape, rows in shapes.items():
-        with project("scoring") as made:
-            made.until_streaming(4)
-            topic = events.topic_of(made.root, "events")
-            ceiling = by_hand(Path(made.root), topic, rows, appends)
-            _pass(made, rows, appends)
-            passes = [_pass(made, rows, appends) for _ in range(plan.runs)]
+        ceiling = by_hand(bench.limits.folder, rows, appends)
+        _pass(bench.project, rows, appends)
+        passes = [_pass(bench.project, rows, appends) for _ in range(bench.runs)]
         yield from _results(shape, passes, ceiling)
 
 
@@ -77,7 +77,7 @@ def _results(shape: str, passes: list[_Pass], ceiling: float) -> Iterator[Result
 def _pass(made: Project, rows: Rows, appends: int) -> _Pass:
     topic = events.topic_of(made.root, "events")
     wanted = _scored(made) + appends * len(rows)
-    processes = _processes(made)
+    processes = _processes()
     before = {pid: cpu_s(pid) for pid in processes}
     begun_s, own_s = time.monotonic(), time.process_time()
     for _ in range(appends):
@@ -102,5 +102,6 @@ def _scored(made: Project) -> int:
     return sum(topics.heads(made.store.database, "scores").values())
 
 
-def _processes(made: Project) -> list[int]:
+def _processes() -> list[int]:
+    """Everything that this process has started."""
     return [pid for pid in below(os.getpid()) if pid != os.getpid()]

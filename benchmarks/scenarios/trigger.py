@@ -5,20 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from benchmarks.machine import Limits
-from benchmarks.project import Project, project
-from benchmarks.result import SECONDS, Plan, Result, percentile
+from benchmarks.bench import Bench
+from benchmarks.project import Project
+from benchmarks.result import SECONDS, Result, percentile
+
+SOURCE = "batch"
 
 _TARGET_S = {50: 0.003, 95: 0.008}
 _PAUSE_S = 0.01  # the engine has come to rest before it is asked again
 
 
-def measure(plan: Plan, limits: Limits) -> Iterator[Result]:
-    asks = plan.sized(60, 3)
-    with project("batch") as made:
-        for _ in range(5):
-            _first_line_s(made)
-        runs = [[_first_line_s(made) for _ in range(asks)] for _ in range(plan.runs)]
+def measure(bench: Bench) -> Iterator[Result]:
+    asks = bench.sized(60, 3)
+    made = bench.project
+    for _ in range(5):
+        _first_line_s(made)
+    runs = [[_first_line_s(made) for _ in range(asks)] for _ in range(bench.runs)]
     for percent, target_s in _TARGET_S.items():
         yield Result(
             scenario="trigger",
@@ -27,7 +29,7 @@ def measure(plan: Plan, limits: Limits) -> Iterator[Result]:
             unit=SECONDS,
             samples=tuple(percentile(run, percent) for run in runs),
             target=target_s,
-            limit=2 * limits.commit_s + limits.round_trip_s,
+            limit=2 * bench.limits.commit_s + bench.limits.round_trip_s,
             limit_of="two commits and a round trip",
         )
 

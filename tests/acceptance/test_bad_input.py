@@ -108,11 +108,14 @@ def test_a_module_that_hangs_on_import_costs_its_loader_only(
     assert time.monotonic() - began < 10
     assert message == "the import took longer than 1 s"
     assert cure == "move slow work into a task"
-    assert not [p for p in Path("/proc").glob("[0-9]*/cwd") if os.path.realpath(p) == str(folder) and not is_me(p)]
+    while at_work_in(folder):
+        assert time.monotonic() - began < 10, "the loader, or a child of it, lives on"
 
 
-def is_me(place: Path) -> bool:
-    return place.parent.name == str(os.getpid())
+def at_work_in(folder: Path) -> list[Path]:
+    """The other processes whose working directory it is."""
+    others = (place for place in Path("/proc").glob("[0-9]*/cwd") if place.parent.name != str(os.getpid()))
+    return [place for place in others if os.path.realpath(place) == str(folder)]
 
 
 @pytest.mark.process
@@ -161,13 +164,13 @@ def test_a_row_that_does_not_fit_its_topic_is_named_and_nothing_of_its_batch_is_
         ({"id": "b", "x": 1, "colour": "red"}, "'colour'"),
     ):
         (folder / "rows.jsonl").write_text("\n".join(json.dumps(r) for r in ({"id": "a", "x": 1}, row)))
-        said = say("topics", "append", "events", "rows.jsonl", code=2)
+        said = say("topics", "append", "events", "--file", "rows.jsonl", code=2)
         assert named in said
         assert "events" in said
         assert "try" in said
     assert "nothing" in say("topics", "ls", code=0) or " 0" in say("topics", "ls", code=0)
     (folder / "rows.jsonl").write_text('{"id": "a", "x": 1}\n{"id": "b", "x"')
-    assert "line 2" in say("topics", "append", "events", "rows.jsonl", code=2)
+    assert "rows.jsonl:2" in say("topics", "append", "events", "--file", "rows.jsonl", code=2)
 
 
 # -- the database ------------------------------------------------------------------------------------------------------
@@ -186,7 +189,7 @@ def test_a_database_of_a_newer_version_is_left_alone(database: Path, say: Say) -
     connection.close()
     before = database.read_bytes()
     for words in (("runs", "ls"), ("dev",), ("run", "fine")):
-        said = say(*words, code=5 if False else 1)
+        said = say(*words, code=6)
         assert "HR4010 this store has schema 0999" in said
         assert str(database) in said
         assert "pip install --upgrade headrace" in said
@@ -199,15 +202,15 @@ def test_a_damaged_database_is_said_to_be_one(database: Path, say: Say) -> None:
         database.with_name(database.name + beside).unlink(missing_ok=True)
     database.write_bytes(bytes(100) + body[100:])
     for words in (("runs", "ls"), ("dev",), ("run", "fine")):
-        said = say(*words, code=1)
+        said = say(*words, code=6)
         assert "HR4040 the database is damaged or not a Headrace store" in said
         assert str(database) in said
         assert "restore a copy" in said
     database.write_bytes(body[:16384] + bytes(len(body) - 16384))
-    assert "HR4040" in say("runs", "ls", code=1)
+    assert "HR4040" in say("runs", "ls", code=6)
     assert "fail  store" in say("doctor", code=1)
     database.write_bytes(b"hello, I am a text")
-    assert "HR4040" in say("runs", "ls", code=1)
+    assert "HR4040" in say("runs", "ls", code=6)
 
 
 @pytest.fixture
@@ -222,6 +225,18 @@ def small_disk(folder: Path) -> Iterator[Path]:
         pytest.skip(f"disk full: needs the right to mount a small tmpfs ({done.stderr.strip()})")
     yield disk
     subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def fill(path: Path) -> None:
+    """As large as the disk lets it be."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT)
+    size = 1 << 20
+    while size:
+        try:
+            os.write(fd, bytes(size))
+        except OSError:
+            size //= 2
+    os.close(fd)
 
 
 def test_a_full_disk_fails_the_task_that_met_it_and_the_next_run_succeeds(
@@ -241,11 +256,8 @@ def test_a_full_disk_fails_the_task_that_met_it_and_the_next_run_succeeds(
     assert "succeeded" in say("run", "fine", "mb=1", code=0)
 
     ballast = small_disk / "ballast"
-    with ballast.open("wb") as file, pytest.raises(OSError, match="No space left"):
-        while True:
-            file.write(bytes(1 << 16))
-            file.flush()
-    assert "the disk is full" in say("run", "fine", "mb=1", code=1)
+    fill(ballast)
+    assert "HR4020 the disk is full" in say("run", "fine", "mb=1", code=6)
     ballast.unlink()
     assert "succeeded" in say("run", "fine", "mb=1", code=0)
 
@@ -262,14 +274,15 @@ def test_a_second_engine_names_the_first(folder: Path, say: Say) -> None:
     assert "use that one, or end it first" in said
 
 
-def test_a_doorbell_that_cannot_be_hung_up_says_where(folder: Path, say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
-    for base in (folder / ("long" * 40), folder / "file" / "in" / "the" / "way"):
-        (folder / "file").touch()
-        monkeypatch.setenv("XDG_RUNTIME_DIR", str(base))
-        said = say("dev", code=5)
-        assert "the engine cannot listen" in said
-        assert str(base) in said
-        assert "XDG_RUNTIME_DIR" in said
+@pytest.mark.parametrize("base", ["long" * 40, "odd.py/in/the/way"])
+def test_a_doorbell_that_cannot_be_hung_up_says_where(
+    folder: Path, say: Say, monkeypatch: pytest.MonkeyPatch, base: str
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder / base))
+    said = say("dev", code=5)
+    assert "HR5012 the engine cannot listen" in said
+    assert str(folder / base) in said
+    assert "let XDG_RUNTIME_DIR name a folder of yours with a short path" in said
 
 
 def test_a_doorbell_left_by_a_dead_engine_is_replaced(tmp_path: Path) -> None:
@@ -305,13 +318,13 @@ def forks() -> int:
     return 0 if pid == 0 else 1
 @hr.task
 def chatters() -> int:
-    for n in range(1_000_000): print("line", n)
+    for n in range(100_000): print("line", n)
     os.write(1, bytes(range(256)) * 10)
     return 1
 @hr.task
 def wide() -> pl.DataFrame: return pl.DataFrame({"n": range(100_000)})
 @hr.task
-def waits(rows: pl.DataFrame) -> int:
+def waits() -> int:
     wait_for("gate")
     return 1
 @hr.task
@@ -332,7 +345,7 @@ def a_chatter() -> None: chatters()
 @hr.pipeline
 def a_flip() -> None:
     rows = wide()
-    reads(rows, waits(rows))
+    reads(rows, waits())
 """
 
 
@@ -382,7 +395,7 @@ def test_a_task_that_forks_is_accepted_once(served: Living) -> None:
 
 
 @pytest.mark.process
-def test_a_million_lines_and_bytes_that_are_no_text_are_kept_and_shown(served: Living) -> None:
+def test_many_lines_and_bytes_that_are_no_text_are_kept_and_shown(served: Living) -> None:
     run = served.trigger("a_chatter")
     assert served.ended(run) == "succeeded"
     shown = subprocess.run(
@@ -390,16 +403,17 @@ def test_a_million_lines_and_bytes_that_are_no_text_are_kept_and_shown(served: L
         capture_output=True, check=True, timeout=60,
     ).stdout  # fmt: skip
     text = shown.decode()
-    assert "line 999999" in text
-    assert len(shown) < 20_000_000
+    assert "line 99999" in text
+    assert len(shown) < 3_000_000
 
 
 @pytest.mark.process
 def test_a_flipped_bit_in_an_artifact_is_found_by_its_reader(served: Living) -> None:
     run = served.trigger("a_flip")
     artifacts = served.home / "artifacts" / run
-    (file,) = served.until(lambda: list(artifacts.rglob("*.arrow")), "the artifact")
-    served.until(lambda: served.rows("SELECT 1 FROM items WHERE run = ? AND node = 'waits'", run), "its first reader")
+    made = "SELECT 1 FROM items WHERE run = ? AND node = 'wide' AND state = 'succeeded'"
+    served.until(lambda: served.rows(made, run), "the artifact")
+    (file,) = artifacts.rglob("*.arrow")
     body = bytearray(file.read_bytes())
     body[len(body) // 2] ^= 1
     file.chmod(0o644)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,7 +10,7 @@ _chosen: list[Callable[[], Path]] = []
 
 
 @contextmanager
-def own_place(make: Callable[[], Path]) -> Iterator[None]:
+def own_place(make: Callable[[], Path]) -> Generator[None]:
     """Inside, `place()` answers `make()`: made once, and only if somebody asks."""
     made: list[Path] = []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,26 +45,34 @@ def code_hash(place: Path) -> str:
     """Twelve hex digits over names and bytes of all files: the code version."""
     digest = hashlib.sha256()
     for file in source_files(place):
-        digest.update(str(file.relative_to(place.parent)).encode() + b"\0")
-        digest.update(file.read_bytes() + b"\0")
+        try:
+            body = file.read_bytes()
+        except FileNotFoundError:
+            continue  # an editor's own file, gone before it was read
+        digest.update(str(file.relative_to(place.parent)).encode() + b"\0" + body + b"\0")
     return digest.hexdigest()[:12]
 
 
-def copy_code(place: Path, folder: Path, code: str) -> Path:
-    """The folder that holds the copy of this version, made where it is missing: complete, or not there."""
+def copy_code(place: Path, folder: Path, code: str) -> Path | None:
+    """The folder that holds the copy of this version, made where it is missing: complete, or not there.
+
+    None where the text at `place` is not that of this version any more.
+    """
     target = folder / code
     if target.exists():
         return target
-    scratch = folder / f".{code}.{os.getpid()}"
-    shutil.rmtree(scratch, ignore_errors=True)
-    for file in source_files(place):
-        copy = scratch / file.relative_to(place.parent)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, copy)
-    try:
-        scratch.rename(target)
-    except OSError:
-        shutil.rmtree(scratch, ignore_errors=True)
-        if not target.exists():
-            raise
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{code}.", dir=folder, ignore_cleanup_errors=True) as name:
+        scratch = Path(name, "copy")
+        for file in source_files(place):
+            copy = scratch / file.relative_to(place.parent)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copy)
+        if not (scratch / place.name).exists() or code_hash(scratch / place.name) != code:
+            return None
+        try:
+            scratch.rename(target)
+        except OSError:  # another loader was first
+            if not target.exists():
+                raise
     return target

@@ -143,13 +143,17 @@ class Engine:
         if not events and (due is None or due > self.clock.monotonic_us()):
             self._rest()
             return False
+        self.give(events)
+        return True
+
+    def give(self, events: Sequence[Event]) -> None:
+        """Act on the events; where the commit fails, go on from the rows. Raises SupersededError."""
         try:
             self.act(events)
         except SupersededError:
             raise
         except (StoreError, TaintedStepError) as error:
             self._recover(events, error)
-        return True
 
     def _recover(self, events: Sequence[Event], error: Exception) -> None:
         """Go on from the rows. What the workers had in hand is lost; a request that does this twice is refused."""

@@ -15,7 +15,7 @@ from headrace.engine.loader import LoadedCode
 from headrace.engine.loop import Engine
 from headrace.engine.recovery import closing_facts
 from headrace.engine.supervisor import StreamSupervisor, shard_arguments
-from headrace.errors import HeadraceError, ProjectError
+from headrace.errors import HeadraceError, ProjectError, StoreError
 from headrace.host.rights import take_right
 from headrace.ports import Append, Request
 from headrace.runs import facts as f
@@ -75,6 +75,8 @@ class Service:
         threads = [threading.Thread(target=self._watch_lock, name="headrace-lock-watch", daemon=True)]
         if watched is not None:
             threads.append(threading.Thread(target=self._watch_files, args=(watched,), daemon=True))
+        for thread in threads:  # before the first load, so that nothing saved meanwhile is missed
+            thread.start()
         self.engine.start()
         known = self.engine.machine.code
         if known and (self._code_folder / known).exists():
@@ -83,8 +85,6 @@ class Service:
             threading.Thread(target=self._load_aside, args=(None,), daemon=True).start()
         else:
             self._take(self._loading(None))
-        for thread in threads:
-            thread.start()
         try:
             while not should_stop():
                 self.engine.turn()
@@ -132,7 +132,7 @@ class Service:
                 self._serve(machine.code)
             return
         is_new = code.code != machine.code
-        self.engine.act([Deployed(code.code, code.project, code.body, loaded.request)])
+        self.engine.give([Deployed(code.code, code.project, code.body, loaded.request)])
         if is_new or not self._serving:
             self._notice(f"deployed {code.code}: {_in_words(code)}")
             self._serve(code.code)
@@ -160,7 +160,10 @@ class Service:
         now_us = self.engine.clock.monotonic_us()
         if now_us - self._looked_us >= LOOK_AFTER_RUNS_US:
             self._looked_us = now_us
-            self._close_dead_runs()
+            try:
+                self._close_dead_runs()
+            except StoreError as error:  # a full disk, say: they are still there in two seconds
+                self._notice(str(error))
 
     def _close_dead_runs(self) -> None:
         """A run in another process whose lock is free has died with it: its log is taken over and closed."""

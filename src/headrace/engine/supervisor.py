@@ -130,6 +130,7 @@ class StreamSupervisor:
         with (self.logs / f"{wanted.name}.log").open("ab") as output:
             popen = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=(read_fd,),
+                start_new_session=True,  # Ctrl-C is for the engine, which tells its children
                 env={**os.environ, **self.environment},
             )  # fmt: skip
         os.close(read_fd)

@@ -9,6 +9,8 @@ import socket
 import tempfile
 from pathlib import Path
 
+from headrace.errors import EngineUnavailableError
+
 
 def doorbell_path(home: Path) -> Path:
     """Where the engine of the project folder `home` listens: short, since a socket's path ends at 107 bytes."""
@@ -17,14 +19,26 @@ def doorbell_path(home: Path) -> Path:
 
 
 class Doorbell:
-    """The listening end. `fileno` goes into a selector; `drain` empties it."""
+    """The listening end. `fileno` goes into a selector; `drain` empties it.
+
+    Raises EngineUnavailableError where nothing can listen at `path`.
+    """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
         self.path = path
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-        self._socket.bind(str(path))
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)  # of an engine that was killed
+            self._socket.bind(str(path))
+        except OSError as error:
+            self._socket.close()
+            raise EngineUnavailableError(
+                f"the engine cannot listen: {error}",
+                where=str(path),
+                cure="let XDG_RUNTIME_DIR name a folder of yours with a short path, or unset it",
+                code="HR5012",
+            ) from error
 
     def fileno(self) -> int:
         return self._socket.fileno()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+
+from headrace.errors import StoreError
 
 
 @dataclass(slots=True)
@@ -31,16 +34,23 @@ class Right:
 
 
 def take_right(path: Path) -> Right | None:
-    """Take the right now, or None where another process has it. The holder's pid stands in the file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    """Take the right now, or None where another process has it. The holder's pid stands in the file.
+
+    Raises StoreError where the file cannot be made or written.
+    """
+    fd = -1
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(fd)
-        return None
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, str(os.getpid()).encode(), 0)
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, str(os.getpid()).encode(), 0)
+    except OSError as error:
+        if fd >= 0:
+            os.close(fd)
+        if isinstance(error, BlockingIOError):
+            return None
+        raise _unusable(error, path) from error
     return Right(path, fd)
 
 
@@ -59,3 +69,10 @@ def holder_of(path: Path) -> int | None:
         return None
     finally:
         os.close(fd)
+
+
+def _unusable(error: OSError, path: Path) -> StoreError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoreError("the disk is full", where=str(path), cure="free some space, then try again", code="HR4020")
+    cure = f"make {path.parent} a folder that you may write to"
+    return StoreError(f"a lock cannot be taken: {error}", where=str(path), cure=cure, code="HR4030")

@@ -111,8 +111,7 @@ class StreamHarness:
         def publishing() -> None:
             writes()
 
-        run = pipeline(name=f"publish_{table.name}")(publishing).run()
-        run.raise_for_state()
+        pipeline(name=f"publish_{table.name}")(publishing).run().result()
 
     def settle(self) -> None:
         """Go on until every shard has read what there is and committed what it made.

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A project's package is found by its tests as it is by the loader, from the folder with headrace.toml.
+    if (config.rootpath / "headrace.toml").is_file():
+        sys.path.insert(0, str(config.rootpath))
     config.addinivalue_line("markers", "headrace_project: this test works on the project's own store")
 
 

@@ -40,6 +40,7 @@ class Evidence:
     has_ended: bool = True
     is_quiet: bool = True
     slots_until_us: int | None = None
+    code: str = ""  # the version that is deployed at the end
 
 
 @dataclass(frozen=True, slots=True)

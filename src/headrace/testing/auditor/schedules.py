@@ -52,6 +52,9 @@ def _check(
             case _:
                 pass
     end_us = evidence.slots_until_us
+    deployed = evidence.projects.get(evidence.code)
+    if deployed is None or pipeline not in deployed.pipelines:
+        return
     if end_us is not None and through_us is not None and _slots(through_us, end_us, every_us):
         yield Violation("S2", "no slot is missing", f"{pipeline} {slug}: dealt with up to {through_us}, due {end_us}")
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import cast
 
 from headrace.definitions import project as definitions
 from headrace.definitions.project import Project
 from headrace.engine.loop import Engine, EngineOptions
 from headrace.errors import StoreError, SupersededError
-from headrace.ports import Request
+from headrace.ports import EngineStore, Request
 from headrace.runs.events import Deployed, Event
 from headrace.store.sql.engine_store import EngineSqlStore
 from headrace.testing.auditor.witness import Witness
@@ -101,7 +102,7 @@ class EngineProcess:
         )  # fmt: skip
         options = EngineOptions(name=name, pool_size=self.drawn.workers, max_lost=3)
         self.engine = Engine(
-            self.store,
+            cast("EngineStore", self.store),  # the rest of the port is passed on as it is
             self.crew,
             self.world,
             options=options,
@@ -170,7 +171,7 @@ class EngineProcess:
                 return
         else:
             raise DiedByItselfError(f"{self.name} turns without end")
-        self.cluster.timers_most = max(self.cluster.timers_most, len(self.engine.machine.timers._heap))
+        self.cluster.timers_most = max(self.cluster.timers_most, len(self.engine.machine.timers._heap))  # pyright: ignore[reportPrivateUsage]
         due = self.engine.machine.next_due_us()
         if due is not None:
             self.wake(due - self.world.mono_us)

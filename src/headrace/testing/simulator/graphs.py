@@ -78,7 +78,10 @@ class _Growing:
         if tests and rng.random() < 0.5:
             when = (Condition(Ref(rng.choice(tests).name), rng.random() < 0.5),)
         to = f"t{rng.randint(0, 1)}" if self.drawn.has("tables") and rng.random() < 0.25 else None
-        node = Node(name, "task", f"m:{gives}", inputs, after, scope, when, to=to, options=self._options(scope))
+        appends = gives == "plain" and self.drawn.has("tables") and rng.random() < 0.15
+        kind, target = ("append", "notes") if appends else ("task", f"m:{gives}")
+        to = None if appends else to
+        node = Node(name, kind, target, inputs, after, scope, when, to=to, options=self._options(scope))
         self.nodes.append(node)
         self.made.append(_Made(name, scope, gives))
         if gives in ("list", "lists") and self.drawn.has("maps"):
@@ -136,7 +139,12 @@ class _Growing:
 def draw_projects(rng: random.Random, drawn: Draw) -> dict[str, Project]:
     """Two code versions of one project: the same names and triggers, other graphs."""
     policies = _policies(rng, drawn)
-    return {code: _project(rng, drawn, policies) for code in ("c1", "c2")}
+    first = _project(rng, drawn, policies)
+    if drawn.has("deploys") and rng.random() < 0.3:
+        # The other version is without a pipeline: what was due for it stays due, or is recorded as not wanted.
+        gone = rng.choice(("timed", "react"))
+        policies = {name: definition for name, definition in policies.items() if name != gone}
+    return {"c1": first, "c2": _project(rng, drawn, policies)}
 
 
 def _policies(rng: random.Random, drawn: Draw) -> dict[str, PipelineDef]:

@@ -88,7 +88,9 @@ class People:
         run = self._some_run("ended_us IS NOT NULL AND state <> 'succeeded'") or self._some_run("1")
         if run is not None:
             self.world.saw["a retry was asked for"] += 1
-            body = {"run": run, "by": "somebody"}
+            body: dict[str, Any] = {"run": run, "by": "somebody"}
+            if self.world.chance(0.3):
+                body["code"] = self.world.rng.choice([code for (code,) in self._read("SELECT code FROM codes ORDER BY code")])
             self._send("retry", body)
             if self.world.chance(0.3):
                 self._send("retry", body)
@@ -106,6 +108,9 @@ class People:
     def _move_alias(self) -> None:
         version = self.world.rng.choice((None, 1, 2, 9))
         self._send("alias", {"model": "model", "alias": "champion", "version": version, "by": "somebody"})
+
+    def _read(self, sql: str) -> list[tuple[Any, ...]]:
+        return self.cluster.store.database.read(sql)
 
     def _some_run(self, where: str) -> str | None:
         rows = self.cluster.store.database.read(f"SELECT run FROM runs WHERE {where} ORDER BY run")

@@ -81,7 +81,7 @@ def _simulate(world: World, drawn: Draw, store: EngineSqlStore) -> Result:
         violations.append(Violation("P1", "no engine ends without a cause", str(error)))
     evidence = Evidence(
         store.database, cluster.projects, witness, has_ended=has_ended, is_quiet=not violations,
-        slots_until_us=world.now_us() - SLOT_GRACE_US if has_ended else None,
+        slots_until_us=world.now_us() - SLOT_GRACE_US if has_ended else None, code=cluster.code,
     )  # fmt: skip
     violations += audit(evidence)
     violations += check_output(store)

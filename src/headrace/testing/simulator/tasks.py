@@ -9,7 +9,7 @@ import msgspec
 
 from headrace.runs.commands import StartAttempt
 from headrace.runs.effects import NO_EFFECTS, Effects, Judged, Registered
-from headrace.runs.facts import TableWrite, Value
+from headrace.runs.facts import TableWrite, TopicWrite, Value
 from headrace.runs.machine import Active
 from headrace.testing.simulator.draw import Draw
 from headrace.testing.simulator.world import SECOND, World
@@ -64,6 +64,9 @@ def _effects(world: World, start: StartAttempt, active: Active) -> Effects:
         return Effects(models=(_registered(world, active),))
     if node.kind == "monitor":
         return Effects(windows=(_judged(world, active),))
+    if node.kind == "append":
+        write = TopicWrite(node.target, 0, world.rng.randint(1, 5), f"{start.run}/{node.name}/{start.epoch}")
+        return Effects(topics=(write,))
     if node.to is not None:
         path = f"{start.run}/{node.name}/{start.path}/{start.item}/{start.attempt}-{start.epoch}"
         return Effects(tables=(TableWrite(node.to, world.rng.choice(("whole", "key")), path, 1, 1, ""),))
