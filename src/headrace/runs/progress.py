@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from headrace.definitions.nodes import AnyInput, Choice, Const, Element, Mapping, Param, Ref, Sequence
 from headrace.runs.facts import Value
-from headrace.runs.plan import GraphPlan, Need, NodePlan, ScopePlan
-from headrace.runs.reasons import BRANCH_NOT_TAKEN, UPSTREAM
+from headrace.runs.plan import GraphPlan, NodePlan, ScopePlan
+from headrace.runs.reasons import UPSTREAM
+from headrace.runs.verdict import Verdicts
 
 PENDING, RUNNING, WAITING, SUCCEEDED, FAILED, SKIPPED, CANCELLED = range(7)
 _ENDED = frozenset((SUCCEEDED, FAILED, SKIPPED, CANCELLED))
@@ -149,6 +149,7 @@ class Progress:
         self.open_nodes = len(plan.nodes)
         self.running = 0
         self.has_failed = False
+        self._verdicts = Verdicts(self)
         for name, scope in plan.scopes.items():
             if scope.depth == 1:
                 self._open_scope(name, ())
@@ -309,48 +310,15 @@ class Progress:
     def key_of(self, node: str, path: Path, item: int) -> Path:
         return (*path, item) if self.plan.nodes[node].depth else ()
 
-    def allowance(self, node: str) -> int:
-        return self.plan.nodes[node].node.options.allow_failed
-
-    def length_of(self, over: AnyInput, path: Path) -> int | None:
-        """How many items a map over this input has; None where the value does not say."""
-        match over:
-            case Const(value=value):
-                return len(value) if isinstance(value, list | tuple) else None
-            case Param(name=name):
-                value = self.params.get(name)
-                return len(value) if isinstance(value, list | tuple) else None
-            case Sequence(items=items):
-                return len(items)
-            case Ref(node=name, item=element):
-                node = self.plan.nodes[name]
-                key = path[: _shared_depth(path, node)]
-                if node.depth > len(key):
-                    return self._counts(name, key)[1]
-                value = self.values[name, key]
-                return value.length if element is None else (value.lengths or ())[element]
-            case Element(scope=scope):
-                outer = self.plan.scopes[scope]
-                index = path[outer.depth - 1]
-                return self._element_length(outer.scope.over, path[: outer.depth - 1], index)
-            case _:
-                return None
-
-    def _element_length(self, over: AnyInput, path: Path, index: int) -> int | None:
-        match over:
-            case Const(value=value):
-                return len(value[index])
-            case Param(name=name):
-                return len(self.params[name][index])
-            case Ref(node=name, item=None):
-                node = self.plan.nodes[name]
-                key = path[: _shared_depth(path, node)]
-                if node.depth > len(key):
-                    return self.values[name, (*key, index)].length if node.depth == len(key) + 1 else None
-                lengths = self.values[name, key].lengths
-                return lengths[index] if lengths else None
-            case _:
-                return None
+    def counts(self, node: str, key: Path) -> tuple[int, int, int, int]:
+        """(total, succeeded, failed, skipped) of everything below the key."""
+        plan = self.plan.nodes[node]
+        if len(key) == plan.depth > 0:
+            group = self.groups[node, key[:-1]]
+            status = SKIPPED if group.skipped_why is not None else group.status[key[-1]]
+            return (1, status == SUCCEEDED, status in (FAILED, CANCELLED), status == SKIPPED)
+        group = self.groups[node, key]
+        return (max(group.n, 1 if group.skipped_why else 0), group.succeeded, group.failed, group.skipped)
 
     # -- inside --------------------------------------------------------------------------------------------------
 
@@ -461,8 +429,8 @@ class Progress:
     def _consider_scope(self, scope: ScopeState) -> None:
         if scope.n >= 0:
             return
-        why = self._missing(scope.plan.scope.over, scope.path, scope.plan.needs)
-        n = self.length_of(scope.plan.scope.over, scope.path) if why is None else None
+        why = self._verdicts.missing(scope.plan.scope.over, scope.path, scope.plan.needs)
+        n = self._verdicts.length_of(scope.plan.scope.over, scope.path) if why is None else None
         if why is None and n is None:
             why = f"{UPSTREAM}value cannot be mapped: it is neither a list nor a frame"
             self.has_failed = True
@@ -482,7 +450,7 @@ class Progress:
                 if group.item_waiting is not None and group.item_waiting[item] == 0 and group.status[item] == PENDING:
                     self._consider_item(group, item)
             return
-        why = self._verdict(plan, group.path)
+        why = self._verdicts.verdict(plan, group.path)
         if why is None:
             group.is_open = True
             # After a retry of the run there are items that were started before and wait again.
@@ -492,7 +460,7 @@ class Progress:
             self.todo.append(Skip(plan.name, group.path, None, why))
 
     def _consider_item(self, group: Group, item: int) -> None:
-        why = self._verdict(group.plan, (*group.path, item))
+        why = self._verdicts.verdict(group.plan, (*group.path, item))
         if why is None:
             group.queue.append(item)
             self._mark_ready(group)
@@ -513,92 +481,3 @@ class Progress:
             )
         group = self.groups.get((node, key))
         return group is not None and group.is_done
-
-    def _counts(self, node: str, key: Path) -> tuple[int, int, int, int]:
-        """(total, succeeded, failed, skipped) of everything below the key."""
-        plan = self.plan.nodes[node]
-        if len(key) == plan.depth > 0:
-            group = self.groups[node, key[:-1]]
-            status = SKIPPED if group.skipped_why is not None else group.status[key[-1]]
-            return (1, status == SUCCEEDED, status in (FAILED, CANCELLED), status == SKIPPED)
-        group = self.groups[node, key]
-        return (max(group.n, 1 if group.skipped_why else 0), group.succeeded, group.failed, group.skipped)
-
-    def _verdict(self, plan: NodePlan, where: Path) -> str | None:
-        """None where the node may run at this instance, else why it is skipped."""
-        for condition in plan.node.when:
-            truth = self._truth(condition.test, where)
-            if truth is None:
-                return f"{UPSTREAM}test of its branch did not succeed"
-            if truth is not condition.wanted:
-                return BRANCH_NOT_TAKEN
-        rule = plan.node.options.trigger_rule
-        needs = (*plan.group_needs, *plan.item_needs)
-        if rule == "all_success":
-            for value in plan.inputs:
-                if (why := self._missing(value, where, needs)) is not None:
-                    return why
-            for name in plan.node.after:
-                if (why := self._missing(Ref(name), where, needs)) is not None:
-                    return why
-            return None
-        counts = [self._counts(need.upstream, where[: need.shared]) for need in needs]
-        if rule == "none_failed" and any(failed for _, _, failed, _ in counts):
-            return f"{UPSTREAM}task failed, and the rule is none_failed"
-        if rule == "one_success" and not any(succeeded for _, succeeded, _, _ in counts):
-            return f"{UPSTREAM}tasks: none succeeded, and the rule is one_success"
-        if rule == "one_failed" and not any(failed for _, _, failed, _ in counts):
-            return "no upstream task failed, and the rule is one_failed"
-        return None
-
-    def _missing(self, value: AnyInput, where: Path, needs: tuple[Need, ...]) -> str | None:
-        """Why this input cannot be had, or None."""
-        match value:
-            case Ref(node=name):
-                need = next(n for n in needs if n.upstream == name)
-                _, succeeded, failed, skipped = self._counts(name, where[: need.shared])
-                is_join = need.shared < self.plan.nodes[name].depth
-                if failed > (self.allowance(name) if is_join else 0):
-                    return f"{UPSTREAM}{name} failed"
-                if skipped and not succeeded and not failed:
-                    return self._skip_reason(name, where[: need.shared])
-                return None
-            case Choice(test=test, then=then, otherwise=otherwise):
-                truth = self._truth(test, where)
-                if truth is None:
-                    return f"{UPSTREAM}test of the branch did not succeed"
-                chosen = then if truth else otherwise
-                return None if chosen is None else self._missing(chosen, where, needs)
-            case Sequence(items=items):
-                return next((w for w in (self._missing(i, where, needs) for i in items) if w), None)
-            case Mapping(items=items):
-                return next((w for w in (self._missing(i, where, needs) for i in items.values()) if w), None)
-            case Element(scope=scope):
-                return self._missing(self.plan.scopes[scope].scope.over, where, needs)
-            case _:
-                return None
-
-    def _skip_reason(self, name: str, key: Path) -> str:
-        plan = self.plan.nodes[name]
-        group = self.groups[name, key[:-1] if len(key) == plan.depth > 0 else key]
-        because = group.skipped_why or ""
-        if because.startswith(UPSTREAM) or (len(key) == plan.depth > 0 and key[-1] in group.tries):
-            return f"{UPSTREAM}{name} did not run ({because or 'its own upstream failed'})"
-        return f"{name} was skipped ({because or BRANCH_NOT_TAKEN})"
-
-    def _truth(self, test: AnyInput, where: Path) -> bool | None:
-        match test:
-            case Const(value=value):
-                return bool(value)
-            case Param(name=name):
-                return bool(self.params.get(name))
-            case Ref(node=name):
-                plan = self.plan.nodes[name]
-                value = self.values.get((name, where[: plan.depth]))
-                return None if value is None else {"true": True, "false": False}.get(value.body or "")
-            case _:
-                return None
-
-
-def _shared_depth(path: Path, node: NodePlan) -> int:
-    return min(len(path), node.depth)

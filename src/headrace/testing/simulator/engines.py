@@ -153,7 +153,9 @@ class EngineProcess:
         """The engine goes on from its rows: after a fault of ours, or because of a fault of its own."""
         self.world.say(f"{self.name} in trouble: {text}")
         self.world.saw["an engine went on from its rows"] += 1
-        if not self.store.is_hurt and self.cluster.acting is self:
+        if "is not the next of table" in text:
+            self.world.saw["a race for a table's version was lost"] += 1  # to a run in another process
+        elif not self.store.is_hurt and self.cluster.acting is self:
             raise DiedByItselfError(f"{self.name}: {text}")
 
     def _woken(self, due: int) -> None:

@@ -90,7 +90,9 @@ class People:
             self.world.saw["a retry was asked for"] += 1
             body: dict[str, Any] = {"run": run, "by": "somebody"}
             if self.world.chance(0.3):
-                body["code"] = self.world.rng.choice([code for (code,) in self._read("SELECT code FROM codes ORDER BY code")])
+                body["code"] = self.world.rng.choice(
+                    [code for (code,) in self._read("SELECT code FROM codes ORDER BY code")]
+                )
             self._send("retry", body)
             if self.world.chance(0.3):
                 self._send("retry", body)

@@ -1,0 +1,115 @@
+"""The auditor sees what it must: each of these histories breaks one promise, and only the intact one passes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from headrace.base.facts import Fact
+from headrace.data.facts import TablePublished
+from headrace.definitions.nodes import Graph, Node, Options, Ref
+from headrace.definitions.project import PipelineDef, Project, Schedule
+from headrace.ports import Append
+from headrace.runs import facts as f
+from headrace.store.sql.engine_store import EngineSqlStore
+from headrace.streams.facts import BatchCommitted, ShardStarted
+from headrace.testing.auditor import audit
+from headrace.testing.auditor.audit import Evidence
+from headrace.testing.auditor.witness import Begun, Witness
+
+MINUTE = 60_000_000
+GRAPH = Graph((Node("a", "task", "m:a", options=Options(retries=1)), Node("b", "task", "m:b", {"x": Ref("a")})))
+TIMED = PipelineDef("timed", "m:timed", Graph(()), triggers=(Schedule("every 1m", catchup=True),))
+PROJECT = Project("p", pipelines={"p": PipelineDef("p", "m:p", GRAPH), "timed": TIMED})
+
+
+def created(
+    run: str = "r1", key: str = "k", pipeline: str = "p", cause: str = "person", at_us: int = 1
+) -> f.RunCreated:
+    return f.RunCreated(run, pipeline, "c1", key, cause, at_us)
+
+
+def started(node: str, attempt: int = 1, epoch: int = 1) -> f.AttemptStarted:
+    return f.AttemptStarted("r1", node, "", 0, attempt, epoch, "w1#1", 1)
+
+
+def succeeded(node: str, attempt: int = 1, epoch: int = 1) -> f.AttemptSucceeded:
+    return f.AttemptSucceeded("r1", node, "", 0, attempt, epoch, 1, 1, f.Value("json", "1"))
+
+
+INTACT = (
+    f.LogTaken(1, "engine", 1), created(), started("a"), succeeded("a"), started("b"), succeeded("b"),
+    f.RunEnded("r1", "succeeded", 1),
+)  # fmt: skip
+
+
+def audited(*facts: Fact, edit: str | None = None, **about: Any) -> set[str]:
+    store = EngineSqlStore(":memory:")
+    try:
+        for fact in facts:
+            store.commit([Append("engine", store.head("engine"), (fact,))])
+        if edit is not None:
+            with store.database.write() as connection:
+                connection.execute(edit)
+        return {violation.number for violation in audit(Evidence(store.database, {"c1": PROJECT}, **about))}
+    finally:
+        store.close()
+
+
+def test_an_intact_history_keeps_every_promise() -> None:
+    assert audited(*INTACT) == set()
+
+
+@pytest.mark.parametrize(
+    ("facts", "promise"),
+    [
+        ((*INTACT[:3], started("b")), "E7"),
+        ((created(), f.RunEnded("r1", "succeeded", 1)), "E12"),
+        ((*INTACT[:4], f.RunEnded("r1", "failed", 1)), "E12"),
+        ((created(), started("a"), f.RunEnded("r1", "cancelled", 1)), "E1"),
+        ((TablePublished("t", 1, (), 0, "r1", "a", 0, 1, 1),), "A3"),
+        ((created("r1", "event:p:e:0:1", cause="event"),), "S5"),
+        (
+            (f.SlotsSkipped("timed", "schedule", 0, 0, 0, "begins", 1), f.SlotsSkipped("timed", "schedule", MINUTE, 2 * MINUTE, 1, "paused", 1)),
+            "S2",
+        ),
+        ((ShardStarted("s", 0, 0, 1), BatchCommitted("s", 0, 0, 0, 3, 3, 1, 1, 0, "c1", 1)), "T10"),
+    ],
+)  # fmt: skip
+def test_a_broken_promise_is_named(facts: tuple[Fact, ...], promise: str) -> None:
+    assert promise in audited(*facts)
+
+
+@pytest.mark.parametrize(
+    ("edit", "promise"),
+    [
+        ("DELETE FROM facts WHERE seq = 3", "A4"),
+        ("DELETE FROM facts WHERE seq = 7", "A4"),
+        ("UPDATE items SET state = 'failed' WHERE node = 'b'", "D2"),
+        ("UPDATE cells SET running = 1", "E10"),
+        ("UPDATE runs SET state = 'failed'", "D2"),
+        ("INSERT INTO aliases VALUES ('m', 'champion', 1, 1)", "D2"),
+    ],
+)
+def test_an_edited_row_is_found(edit: str, promise: str) -> None:
+    assert promise in audited(*INTACT, edit=edit)
+
+
+def test_an_attempt_that_was_sent_but_never_committed_is_found() -> None:
+    witness = Witness()
+    witness.sent(Begun("r1", "a", "", 0, 7, 7, 1))
+    assert "E7" in audited(*INTACT, witness=witness)
+
+
+def test_work_that_never_ends_is_found() -> None:
+    assert "D5" in audited(created(), has_ended=False)
+
+
+def test_a_violation_says_what_was_promised_and_shows_the_fact() -> None:
+    store = EngineSqlStore(":memory:")
+    store.commit([Append("engine", 0, (created(), started("b")))])
+    (first, *_) = audit(Evidence(store.database, {"c1": PROJECT}))
+    store.close()
+    assert "E7" in str(first)
+    assert "node='b'" in str(first)
