@@ -56,7 +56,7 @@ class Project:
 
     def start(self) -> None:
         """Start the engine; it is not ready when this returns."""
-        command = [sys.executable, "-m", "headrace.cli.main", "dev", "--no-reload", "--project", str(self.root)]
+        command = [sys.executable, "-m", "headrace", "dev", "--no-reload", "--project", str(self.root)]
         with (self.root / "engine.log").open("ab") as log:
             self.engine = subprocess.Popen(command, cwd=self.root, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 

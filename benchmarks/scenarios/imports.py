@@ -12,8 +12,8 @@ from benchmarks.result import SECONDS, Result
 
 _FIGURES: dict[str, tuple[tuple[str, ...], float]] = {
     "import headrace": (("-c", "import headrace"), 0.15),
-    "headrace --help": (("-m", "headrace.cli.main", "--help"), 0.25),
-    "headrace runs ls --help": (("-m", "headrace.cli.main", "runs", "ls", "--help"), 0.25),
+    "headrace --help": (("-m", "headrace", "--help"), 0.25),
+    "headrace runs ls --help": (("-m", "headrace", "runs", "ls", "--help"), 0.25),
 }
 
 

@@ -371,7 +371,7 @@ def test_damage_is_found_before_anything_is_parsed(tmp_path: Path, value: Any, d
     with pytest.raises(CodecError) as caught:
         Values(storage).decode(stored)
     assert stored.path in str(caught.value)
-    assert "headrace runs retry run1" in str(caught.value)
+    assert "start a new run: a retry reads this file again" in str(caught.value)
     if damage != "gone":
         assert stored.digest in str(caught.value)
 

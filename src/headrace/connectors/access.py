@@ -174,9 +174,13 @@ class StoreAccess(ABC):
         return labelled(model, rows, self.labels(model, window)).rows
 
     def secret(self, name: str) -> str:
+        """The value, which this process conceals from now on in what it prints and in the text of its errors."""
         from headrace.connectors.secrets import resolve
+        from headrace.executors.redaction import conceal
 
-        return resolve(name, self.holdings.secrets)
+        value = resolve(name, self.holdings.secrets)
+        conceal(value)
+        return value
 
 
 class TaskAccess(StoreAccess):

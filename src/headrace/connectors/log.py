@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
@@ -130,7 +131,7 @@ def prepare_json(topic: TopicDef, lines: list[bytes], at_us: int) -> list[tuple[
         texts = keys.cast(pl.Binary).fill_null(frame[PAYLOAD]) if keys.null_count() else keys
     parts = _parted(topic, frame, texts, at_us)
     return [
-        _packed(topic, number, part.select(PAYLOAD), "json", part["time"], part["known"], at_us)
+        _packed(topic, number, part.get_column(PAYLOAD).to_frame(), "json", part["time"], part["known"], at_us)
         for number, part in parts
     ]
 
@@ -195,11 +196,13 @@ def _by_partition(
         return [(0, frame)]
     if keys is None:
         return [(_hash(b"%d" % at_us) % topic.partitions, frame)]
-    numbers = partitions(keys, topic.partitions)
-    present = sorted(set(numbers.to_list()))  # for a few rows far quicker than a query
-    if len(present) == 1:
-        return [(present[0], frame)]
-    return [(number, frame.filter(numbers == number)) for number in present]
+    numbers = partitions(keys, topic.partitions).to_numpy()
+    # One gather and slices of it: a query per partition takes six times as long for a few rows.
+    order = np.argsort(numbers.astype(np.min_scalar_type(topic.partitions)), kind="stable")
+    rows = frame[order]
+    ends = np.cumsum(np.bincount(numbers, minlength=topic.partitions)).tolist()
+    spans = enumerate(pairwise((0, *ends)))
+    return [(number, rows.slice(start, end - start)) for number, (start, end) in spans if end > start]
 
 
 def _packed(

@@ -32,7 +32,7 @@ from headrace.runs.events import (
     WorkerDied,
 )
 from headrace.runs.machine import Decision, Machine, TaintedStepError
-from headrace.runs.rows import Restored
+from headrace.runs.rows import Restored, RunRow
 from headrace.streams.facts import TriggerFired
 
 POLL_S = 1.0  # a lost ring costs this much, never an event
@@ -282,7 +282,7 @@ class Engine:
             if request.verb == "trigger" and (run := self.store.run_of_key(run_key(request))) is not None:
                 self.machine.answer_later(request.id, "done", {"run": run, "pipeline": request.body["pipeline"]})
                 return []
-            event = request_event(request, self.store)
+            event = request_event(request, self.store, self.machine.code)
             if event is not None:
                 return [event]
             if self.handle is not None:
@@ -338,8 +338,11 @@ class Engine:
         return min(POLL_S, max(0.0, (due - self.clock.monotonic_us()) / 1e6))
 
 
-def request_event(request: Request, store: EngineStore) -> Event | None:
-    """A row of the inbox as an event; None for a verb that is not the machine's. Raises HeadraceError, KeyError."""
+def request_event(request: Request, store: EngineStore, current: str = "") -> Event | None:
+    """A row of the inbox as an event; None for a verb that is not the machine's. `current` is the deployed code.
+
+    Raises HeadraceError, KeyError.
+    """
     body: dict[str, Any] = request.body
     match request.verb:
         case "trigger":
@@ -357,7 +360,7 @@ def request_event(request: Request, store: EngineStore) -> Event | None:
         case "cancel":
             return CancelAsked(body["run"], body.get("by", "somebody"), request.id)
         case "retry":
-            return _retry(request, store)
+            return _retry(request, store, current)
         case "pause":
             return PauseAsked(body["pipeline"], body["paused"], body.get("by", "somebody"), request.id)
         case "alias":
@@ -371,7 +374,7 @@ def run_key(request: Request) -> str:
     return str(request.body.get("key") or f"person:{request.key}")
 
 
-def _retry(request: Request, store: EngineStore) -> RetryAsked:
+def _retry(request: Request, store: EngineStore, current: str) -> RetryAsked:
     name, by = request.body["run"], request.body.get("by", "somebody")
     row = store.run_row(name)
     if row is None:
@@ -383,7 +386,23 @@ def _retry(request: Request, store: EngineStore) -> RetryAsked:
     if row.log.startswith("run:"):
         cure = f"start it in the engine:  headrace trigger {row.pipeline}"
         raise RefusedError(f"run {name} ran in a process of its own", cure=cure, code="HR3013")
-    return RetryAsked(name, by, row.generation + 1, request.body.get("code"), request.id)
+    code = request.body.get("code")
+    if code is not None:
+        code = current if code == "current" else code
+        _check_same_graph(row, code, store)
+    return RetryAsked(name, by, row.generation + 1, code, request.id)
+
+
+def _check_same_graph(row: RunRow, code: str, store: EngineStore) -> None:
+    """Results are carried over by the names and maps of the graph, so another graph needs a new run."""
+    then = definitions.decode(store.project_of(row.code)).pipelines.get(row.pipeline)
+    now = definitions.decode(store.project_of(code)).pipelines.get(row.pipeline)
+    if now is None or then is None or then.graph != now.graph:
+        raise RefusedError(
+            f"the graph of {row.pipeline} is another in code version {code}: results cannot be carried over",
+            cure=f"start a new run:  headrace trigger {row.pipeline}",
+            code="HR3014",
+        )
 
 
 def _seen(stored: Stored) -> Event | None:

@@ -84,7 +84,7 @@ def restore_run(machine: Machine, rows: ActiveRun) -> Active:
         run.events,
         run.max_lost,
         waits=run.waits if run.state == "waiting" else (),
-        has_started=any(item.state in ("running", "waiting_retry", "returned") for item in rows.items),
+        has_started=run.started_us is not None,
         pins=dict(rows.pins),
         generation=run.generation,
     )

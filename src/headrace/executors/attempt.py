@@ -18,7 +18,7 @@ from headrace.errors import CodecError, NotFoundError
 from headrace.executors.inputs import Arguments, Pipeline
 from headrace.executors.parts import AskPin, AttemptAccess, Parts
 from headrace.executors.protocol import Done, Failed, Start
-from headrace.executors.tracebacks import one_line, user_frames
+from headrace.executors.tracebacks import one_line, told, user_frames
 from headrace.graph.signature import call_with
 from headrace.runs.effects import NO_EFFECTS
 
@@ -120,7 +120,8 @@ def failure(serial: int, error: BaseException, took_us: int) -> Failed:
         case AttemptCancelled():
             line, reason, retryable = "the run was cancelled", "cancelled", False
         case SystemExit(code=code):
-            line, reason = f"SystemExit: the task called sys.exit({'' if code is None else repr(code)[:80]})", "exited"
+            shown = "" if code is None else told(repr(code))[:80]
+            line, reason = f"SystemExit: the task called sys.exit({shown})", "exited"
             detail += "\nA task ends by returning, or fails by raising an exception."
         case KeyboardInterrupt():
             line, reason = "KeyboardInterrupt: the task was interrupted", "interrupted"

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
+from headrace.executors.redaction import redacted, redacted_bytes
 from headrace.runs.facts import LogSpan
 
 
@@ -43,7 +44,10 @@ class LogFile:
 
 
 class ProcessOutput:
-    """Takes file descriptors 1 and 2 of this process, so that C code and children are heard too."""
+    """Takes file descriptors 1 and 2 of this process, so that C code and children are heard too.
+
+    Secrets are concealed in what Python code writes. What C code and children write goes to the file as it is.
+    """
 
     def __init__(self, log: LogFile) -> None:
         self._log = log
@@ -64,7 +68,7 @@ class ProcessOutput:
         os.dup2(self._log.fd, 1)
         os.dup2(self._log.fd, 2)
         # By line, so that a killed task's last words are kept and a reader can follow.
-        self._own = sys.stdout, sys.stderr = _text(1), _text(2)
+        self._own = sys.stdout, sys.stderr = text_output(1), text_output(2)
 
 
 class Tee:
@@ -91,9 +95,10 @@ class _Copy(io.TextIOBase):
         self._log, self._shown = log, shown
 
     def write(self, text: str, /) -> int:
-        self._log.write(text)
+        shown = redacted(text)
+        self._log.write(shown)
         if self._shown is not None:
-            self._shown.write(text)
+            self._shown.write(shown)
         return len(text)
 
     def flush(self) -> None:
@@ -136,5 +141,32 @@ def _log_to(stream: Any) -> None:
     root.setLevel(logging.INFO)
 
 
-def _text(fd: int) -> TextIO:
-    return open(fd, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
+def text_output(fd: int) -> TextIO:
+    """Text for a file descriptor, written line by line and without the secrets of this process.
+
+    A value that comes in pieces is found where they make up one line.
+    """
+    body = _Redacting(fd)
+    return io.TextIOWrapper(body, encoding="utf-8", errors="backslashreplace", line_buffering=True)  # pyright: ignore
+
+
+class _Redacting(io.RawIOBase):
+    """What lies below the text: gets whole lines. Closing it leaves the descriptor open."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def write(self, body: Any, /) -> int:
+        left = memoryview(redacted_bytes(bytes(body)))
+        while left:
+            left = left[os.write(self._fd, left) :]
+        return len(body)
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def isatty(self) -> bool:
+        return os.isatty(self._fd)

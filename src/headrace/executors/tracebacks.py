@@ -1,4 +1,7 @@
-"""What a user reads of an exception in his task: one line, and the traceback without the frames of Headrace."""
+"""What a user reads of an exception in his task: one line, and the traceback without the frames of Headrace.
+
+Both name the user's own files, where the process runs a copy of them, and conceal its secrets.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,28 @@ import traceback
 from pathlib import Path
 
 from headrace.errors import HeadraceError
+from headrace.executors.redaction import redacted
 
 _HERE = f"{Path(__file__).parent.parent}/"
 _LINE_LIMIT = 500
 _DETAIL_LIMIT = 65_536
+_originals: dict[str, str] = {}  # folder of a copy → the folder that it is a copy of
+
+
+def show_originals(copy: Path, root: Path, package: str) -> None:
+    """In this process, files below `copy` are named as the files of the project at `root` that they are copies of."""
+    if copy == root:
+        return
+    first = package.partition(".")[0]
+    places = (base for base in (root, root / "src") if (base / first).exists() or (base / f"{first}.py").exists())
+    _originals[f"{copy}/"] = f"{next(places, root)}/"
+
+
+def told(text: str) -> str:
+    """The text as a user may read it: his own files, and no secrets."""
+    for copy, original in _originals.items():
+        text = text.replace(copy, original)
+    return redacted(text)
 
 
 def one_line(error: BaseException) -> str:
@@ -22,7 +43,7 @@ def one_line(error: BaseException) -> str:
         text = f"{type(error).__name__} {error.code}: {error.message}"
     else:
         text = traceback.format_exception_only(error)[-1]
-    first = text.strip().partition("\n")[0]
+    first = told(text).strip().partition("\n")[0]
     return first if len(first) <= _LINE_LIMIT else f"{first[: _LINE_LIMIT - 1]}…"
 
 
@@ -30,7 +51,7 @@ def user_frames(error: BaseException) -> str:
     """The traceback from the user's first frame on, causes and groups included; at most 64 KiB, cut in the middle."""
     shown = traceback.TracebackException.from_exception(error, max_group_depth=3)
     _cut(shown, seen=set())
-    text = "".join(shown.format())
+    text = told("".join(shown.format()))
     if len(text) <= _DETAIL_LIMIT:
         return text
     half = _DETAIL_LIMIT // 2

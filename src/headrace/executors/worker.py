@@ -28,7 +28,7 @@ from headrace.executors.output import LogFile, ProcessOutput
 from headrace.executors.parts import Parts
 from headrace.executors.protocol import Broken, Cancel, PinAnswer, PinAsked, Ready, Setup, Start, Stop
 from headrace.executors.slot import Slot
-from headrace.executors.tracebacks import one_line, user_frames
+from headrace.executors.tracebacks import one_line, show_originals, user_frames
 
 
 class Worker:
@@ -152,6 +152,7 @@ def main(arguments: list[str]) -> None:
     setup: Setup = first[0]
     output = ProcessOutput(LogFile(Path(setup.log), setup.log_name))
     slot = Slot(Path(setup.slot))
+    show_originals(Path(setup.code_path), Path(setup.root), setup.project)
     try:
         runner = AttemptRunner(_parts(setup))
     except BaseException as error:

@@ -13,6 +13,7 @@ import polars as pl
 from headrace.connectors import tables, versions
 from headrace.connectors.holdings import Holdings, TableVersionRow
 from headrace.definitions.nodes import DatasetRef
+from headrace.executors.tracebacks import told
 from headrace.store.sql.reads import models
 from headrace.streams.facts import Bound
 
@@ -167,7 +168,7 @@ class BoundValues:
                 with self._turn:
                     found = Loaded(model, version, self.load(model, version))
             except Exception as error:  # whatever a library or a golden check raises is what is wrong with the version
-                found = Loaded(model, version, problem=f"{type(error).__name__}: {error}")
+                found = Loaded(model, version, problem=told(f"{type(error).__name__}: {error}"))
             self._loaded.put(found)
             self.wake()
 

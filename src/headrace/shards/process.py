@@ -15,6 +15,8 @@ from pathlib import Path
 from headrace.base.clock import SystemClock
 from headrace.connectors.holdings import Holdings
 from headrace.errors import HeadraceError, ProjectError, StoreError, SupersededError
+from headrace.executors.output import text_output
+from headrace.executors.tracebacks import show_originals
 from headrace.graph.project import load_project
 from headrace.host.doorbell import ring
 from headrace.settings import read_settings
@@ -67,6 +69,8 @@ class Waker:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Own the shards until SIGTERM, or until the engine that started this process is gone."""
     given = _parser().parse_args(arguments)
+    sys.stdout, sys.stderr = text_output(1), text_output(2)
+    show_originals(Path(given.code_path), Path(given.root), given.project)
     waker = Waker(given.wake_fd)
     is_over: list[int] = []
 

@@ -13,7 +13,7 @@ from headrace.base.instants import to_us
 from headrace.connectors.log import APPENDED, HIDDEN, OFFSET, PARTITION, TIME, Log, empty, prepare
 from headrace.definitions.project import JoinDef, StreamDef, TopicDef
 from headrace.errors import CodecError, SchemaError
-from headrace.executors.tracebacks import one_line, user_frames
+from headrace.executors.tracebacks import one_line, told, user_frames
 from headrace.ports import Clock
 from headrace.shards.bound import BoundValues
 from headrace.shards.hand import HandFile
@@ -161,12 +161,12 @@ class ShardRunner:
             joined, pins = self._sides.join(rows, self.code, news)
             values, versions = self._bound.values(self.code.definition.bind)
         except (SchemaError, CodecError) as error:  # no row's fault: what is read does not fit what is declared
-            return owner.stopped(self.state, str(error), self._clock.now_us())
+            return owner.stopped(self.state, told(str(error)), self._clock.now_us())
         try:
             self._hand.take(Hand(todo.first, todo.end, self.state.suspect_end is not None))
             called = self._call(joined, values)
         except ContractError as error:
-            return owner.stopped(self.state, str(error), self._clock.now_us())
+            return owner.stopped(self.state, told(str(error)), self._clock.now_us())
         except self.code.holds as error:
             return owner.retrying(self.state, one_line(error), self._clock.now_us())
         except (Exception, SystemExit) as error:
@@ -196,7 +196,7 @@ class ShardRunner:
         kept = tuple(dict.fromkeys(name for name in (source.key, source.event_time, source.known) if name))
         called = call(definition, self.code.fn, batch, values, kept=kept, holds=self.code.holds)
         failed = [found.row for found in called.errors]
-        dead = tuple(_dead(joined, found.row, "error", _told(found.error)) for found in called.errors)
+        dead = tuple(_dead(joined, found.row, "error", _shown(found.error)) for found in called.errors)
         if failed:
             batch = batch.filter(~pl.int_range(len(batch), eager=True).is_in(failed))
         out = called.rows
@@ -210,7 +210,7 @@ class ShardRunner:
         if rows.is_empty():  # only misfits were read: what raised is ours, not a row's
             raise error
         reason = "contract" if isinstance(error, SchemaError) and error.code == "HR1210" else "error"
-        dead = _dead(rows, 0, reason, _told(error))
+        dead = _dead(rows, 0, reason, _shown(error))
         if todo.rows > 1 and len(rows) == 1:
             return self._done(todo, Outcome(0, 0, (*misfits, dead)), watermark_us)
         return owner.raised(self.state, todo, dead, watermark_us, self._clock.now_us())
@@ -273,5 +273,5 @@ def _dead(rows: pl.DataFrame, at: int, reason: str, error: str) -> Dead:
     return Dead(row[OFFSET], reason, error, msgspec.json.encode(shown).decode())
 
 
-def _told(error: BaseException) -> str:
+def _shown(error: BaseException) -> str:
     return f"{one_line(error)}\n{user_frames(error)}"

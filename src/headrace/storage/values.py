@@ -296,10 +296,9 @@ def _unstorable(value: Any, what: str, why: str) -> CodecError:
 
 
 def _damaged(value: Value, why: str) -> CodecError:
-    run = (value.path or "").partition("/")[0]
     return CodecError(
         f"this artifact cannot be read: {why}",
         where=value.path,
-        cure=f"make it again: headrace runs retry {run}",
+        cure="start a new run: a retry reads this file again; and look at the disk",
         code="HR1410",
     )

@@ -71,7 +71,10 @@ def test_an_intact_history_keeps_every_promise() -> None:
         ((TablePublished("t", 1, (), 0, "r1", "a", 0, 1, 1),), "A3"),
         ((created("r1", "event:p:e:0:1", cause="event"),), "S5"),
         (
-            (f.SlotsSkipped("timed", "schedule", 0, 0, 0, "begins", 1), f.SlotsSkipped("timed", "schedule", MINUTE, 2 * MINUTE, 1, "paused", 1)),
+            (
+                f.SlotsSkipped("timed", "schedule", 0, 0, 0, "begins", 1),
+                f.SlotsSkipped("timed", "schedule", MINUTE, 2 * MINUTE, 1, "paused", 1),
+            ),
             "S2",
         ),
         ((ShardStarted("s", 0, 0, 1), BatchCommitted("s", 0, 0, 0, 3, 3, 1, 1, 0, "c1", 1)), "T10"),

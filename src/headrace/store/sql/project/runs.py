@@ -69,7 +69,7 @@ def run_retried(work: Work, group: Group[RunRetried]) -> None:
     """What has not succeeded is pending again with its attempt number; failures and losses count from 0."""
     work.flush()
     work.change(
-        "UPDATE runs SET state = 'running', generation = ?, code = iif(? = '', code, ?), ended_us = NULL,"
+        "UPDATE runs SET state = 'running', generation = ?, code = iif(? = '', code, ?), ended_us = NULL, started_us = NULL,"
         " last_seq = NULL, end_why = NULL, result = NULL, cancelled_by = NULL, cancelled_why = NULL"
         " WHERE run = ? AND generation = ? AND ended_us IS NOT NULL",
         [(f.generation, f.code, f.code, f.run, f.generation - 1) for f in group.facts],
