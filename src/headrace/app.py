@@ -42,7 +42,7 @@ from headrace.runs.events import RunAsked
 from headrace.runs.monitoring import PREFIX, monitor_pipeline
 from headrace.runs.progress import path_text
 from headrace.settings import Settings, read_settings
-from headrace.storage.local import LocalStorage
+from headrace.storage.local import LocalStorage, attempt_prefix
 from headrace.storage.values import Values
 from headrace.store.sql.engine_store import EngineSqlStore
 from headrace.store.sql.reads import runs as run_rows
@@ -129,8 +129,8 @@ class _WithMonitors:
 
 
 def _prefix(start: Start) -> str:
-    item = path_text((*start.path, start.item))
-    return f"{start.run}/{start.node}/{item}/{start.attempt}-{start.epoch}"
+    path = path_text(start.path)
+    return attempt_prefix(start.run, start.node, path, start.item, start.attempt, start.epoch)
 
 
 # -- the engine --------------------------------------------------------------------------------------------------------

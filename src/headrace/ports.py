@@ -77,6 +77,10 @@ class Store(Protocol):
         """(status, answer) once the engine has answered."""
         ...
 
+    def topic_columns(self, topic: str) -> dict[str, str] | None:
+        """Column → type word of a topic that took its columns from its first rows; None where it took none."""
+        ...
+
     def close(self) -> None: ...
 
 

@@ -16,6 +16,7 @@ from headrace.models.facts import AliasMoved
 from headrace.runs import facts as f
 from headrace.runs import handout, machine, pool, progress, scheduling
 from headrace.runs.desks import Desks
+from headrace.runs.verdict import Verdicts
 from headrace.store.sql import commit as sql_commit
 from headrace.store.sql.project import items, models
 from headrace.streams import owner
@@ -83,7 +84,7 @@ def tasks_do_not_wait_for_their_upstreams(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_failed_upstream_is_no_obstacle(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(progress.Progress, "_verdict", lambda self, plan, where: None)
+    patch.setattr(Verdicts, "verdict", lambda self, plan, where: None)
 
 
 def a_restart_forgets_what_was_tried(patch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from headrace.connectors.examples import Labels
+    from headrace.connectors.shapes import Shapes
     from headrace.data.access import Attempt
     from headrace.data.events import Events, OffsetRange
     from headrace.definitions.project import ModelDef, MonitorDef, SourceDef, TableDef, TopicDef
@@ -205,6 +206,7 @@ class TaskAccess(StoreAccess):
         self._models: list[Registered] = []
         self._judged: list[Judged] = []
         self._files = 0
+        self._shapes: Shapes | None = None
 
     @property
     def reads(self) -> tuple[Read, ...]:
@@ -230,14 +232,20 @@ class TaskAccess(StoreAccess):
     def append(self, topic: TopicDef, rows: pl.DataFrame | list[dict[str, Any]]) -> tuple[OffsetRange, ...]:
         """Rows to append when the attempt is accepted. Returns nothing yet: offsets are given out then."""
         from headrace.connectors.log import prepare
+        from headrace.connectors.shapes import Shapes
 
-        for fact, body in prepare(topic, rows, self.holdings.now_us()):
+        now_us = self.holdings.now_us()
+        if self._shapes is None:
+            self._shapes = Shapes(self.holdings.topic_columns)
+        shaped = self._shapes.shape(topic, rows, now_us)
+        schema = None if shaped.fact is None else shaped.fact.schema
+        for fact, body in prepare(shaped.topic, shaped.rows, now_us):
             path = self._path(f"{topic.name}-{fact.partition}", ".blob")
             self.holdings.files.write_bytes(path, body)
             # Rows without a time of their own get that of the acceptance, which nobody knows yet.
             times = (None, None) if topic.event_time is None else (fact.min_time_us, fact.max_time_us)
             known = (None, None) if topic.known is None else (fact.min_known_us, fact.max_known_us)
-            self._topics.append(TopicWrite(topic.name, fact.partition, fact.rows, path, *times, *known))
+            self._topics.append(TopicWrite(topic.name, fact.partition, fact.rows, path, *times, *known, schema))
         return ()
 
     def write_table(self, table: TableDef, rows: pl.DataFrame) -> None:

@@ -15,6 +15,8 @@ from headrace.definitions.project import TopicDef
 from headrace.errors import ProjectError, SchemaError
 
 INSTANT = pl.Datetime("us", "UTC")
+UNTYPED = "null"
+"""The word for a column that held only nulls so far, in a topic that takes its columns from what is appended."""
 _CURES = {
     "str": "give text; a number becomes text with str(…)",
     "int": "give a whole number below 2**63",
@@ -45,7 +47,7 @@ def fit(topic: TopicDef, rows: pl.DataFrame | list[dict[str, Any]]) -> pl.DataFr
 def declared_words(topic: TopicDef, rows: pl.DataFrame | list[dict[str, Any]]) -> dict[str, str | None]:
     """Column → type word; None where nothing is declared and the type that comes is kept."""
     if topic.schema is not None:
-        return dict(topic.schema)
+        return {name: None if word == UNTYPED else word for name, word in topic.schema.items()}
     names = rows.columns if isinstance(rows, pl.DataFrame) else list(_columns(rows))
     words: dict[str, str | None] = dict.fromkeys(names)
     for name in (topic.event_time, topic.known):

@@ -93,6 +93,10 @@ class Holdings:
         newest = [part.max_known_us for part in topics.parts(self.database, topic) if part.max_known_us is not None]
         return max(newest, default=None)
 
+    def topic_columns(self, topic: str) -> dict[str, str] | None:
+        """Column → type word of a topic that took its columns from its first rows; None where it took none."""
+        return topics.columns(self.database, topic)
+
     def table_version(
         self, table: str, number: int | None = None, *, at_us: int | None = None
     ) -> TableVersionRow | None:

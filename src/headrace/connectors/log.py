@@ -11,15 +11,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple, Protocol, cast
 
+import msgspec
 import numpy as np
 import polars as pl
 import xxhash
 
 from headrace.base.facts import Fact
 from headrace.connectors import payloads
-from headrace.connectors.fitting import INSTANT, fit
+from headrace.connectors.fitting import INSTANT, UNTYPED, fit
+from headrace.connectors.shapes import Shapes
 from headrace.data.events import OffsetRange
-from headrace.data.facts import TopicAppended
+from headrace.data.facts import TopicAppended, TopicShaped
 from headrace.data.schema import polars as polars_schema
 from headrace.data.window import Window
 from headrace.definitions.project import SourceDef, TableDef, TopicDef
@@ -75,6 +77,7 @@ class Reads(Protocol):
         ends: Pins | None = None,
     ) -> Sequence[Any]: ...
     def bodies(self, db: Any, blobs: Sequence[Any], /) -> list[bytes]: ...
+    def columns(self, db: Any, topic: str, /) -> dict[str, str] | None: ...
 
 
 class Misfit(NamedTuple):
@@ -136,20 +139,36 @@ def prepare_json(topic: TopicDef, lines: list[bytes], at_us: int) -> list[tuple[
     ]
 
 
-def appends(log: str, prepared: Iterable[tuple[TopicAppended, bytes]], *, expected_seq: int | None = None) -> Append:
-    """The `Append` that commits what `prepare` made; by default to a log with many writers."""
+def appends(
+    log: str,
+    prepared: Iterable[tuple[TopicAppended, bytes]],
+    shape: TopicShaped | None = None,
+    *,
+    expected_seq: int | None = None,
+) -> Append:
+    """The `Append` that commits what `prepare` made, and the columns where they are new; by default to a log with
+    many writers."""
     pairs = list(prepared)
-    return Append(log, expected_seq, tuple(fact for fact, _ in pairs), {at: body for at, (_, body) in enumerate(pairs)})
+    facts = (*(fact for fact, _ in pairs), *(() if shape is None else (shape,)))
+    return Append(log, expected_seq, facts, {at: body for at, (_, body) in enumerate(pairs)})
 
 
 def append(
     store: Store, log: str, topic: TopicDef, rows: pl.DataFrame | list[dict[str, Any]], at_us: int
 ) -> tuple[OffsetRange, ...]:
     """Append now, durably, as a client among others. Returns where the rows lie."""
-    prepared = prepare(topic, rows, at_us)
-    if not prepared:
-        return ()
-    return ranges(store.commit([appends(log, prepared)]).facts[log])
+    while True:
+        seen = None if topic.schema is not None else store.topic_columns(topic.name)
+        shaped = Shapes(lambda _, known=seen: known).shape(topic, rows, at_us)
+        prepared = prepare(shaped.topic, shaped.rows, at_us)
+        if not prepared:
+            return ()
+        try:
+            return ranges(store.commit([appends(log, prepared, shaped.fact)]).facts[log])
+        except StoreError:
+            if shaped.fact is None or store.topic_columns(topic.name) == seen:
+                raise
+            # Another writer gave the topic its columns meanwhile: these rows have to fit them.
 
 
 def ranges(facts: Iterable[Fact]) -> tuple[OffsetRange, ...]:
@@ -308,7 +327,7 @@ class Log:
 
     def read_ranges(self, topic: TopicDef, wanted: Iterable[OffsetRange], *, hidden: bool = False) -> pl.DataFrame:
         """The rows at exactly these offsets, in (event time, key) order. Raises `StoreError` for missing ones."""
-        parts: list[pl.DataFrame] = [empty(topic)]
+        parts: list[pl.DataFrame] = [self._empty(topic)]
         for part in wanted:
             for chunk in self.chunks(topic, part.partition, part.first, part.end):
                 parts.append(chunk.rows)
@@ -396,8 +415,15 @@ class Log:
             at = page[-1].first + page[-1].rows
         return None
 
+    def _empty(self, topic: TopicDef) -> pl.DataFrame:
+        """No rows, with the columns that the topic was declared with or has taken."""
+        if topic.schema is None and (words := self._reads.columns(self._db, topic.name)):
+            typed = {name: word for name, word in words.items() if word != UNTYPED}
+            topic = msgspec.structs.replace(topic, schema=typed)
+        return empty(topic)
+
     def _rows(self, topic: TopicDef, blobs: Sequence[Any], pins: Pins | None) -> pl.DataFrame:
-        parts = [empty(topic)]
+        parts = [self._empty(topic)]
         for start in range(0, len(blobs), 64):
             some = blobs[start : start + 64]
             for blob, body in zip(some, self._reads.bodies(self._db, some), strict=True):

@@ -53,6 +53,18 @@ class TopicAppended(Fact, frozen=True):
     size_bytes: int = 0
 
 
+class TopicShaped(Fact, frozen=True):
+    """A topic without `schema=` has these columns from here on: column → type word, in order.
+
+    Committed with the first rows. The word "null" stands for a column that held nulls only; it gets its type with its
+    first value, and that is all that a later shape may change.
+    """
+
+    topic: str
+    schema: dict[str, str]
+    at_us: int
+
+
 class TopicCompleted(Fact, frozen=True):
     """Whoever appends declares: every row of `topic` with event time before `through_us` is in the log."""
 

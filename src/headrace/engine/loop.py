@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
@@ -26,17 +26,19 @@ from headrace.runs.events import (
     PauseAsked,
     RetryAsked,
     RunAsked,
+    RunRestored,
     TriggerSeen,
     UpdateSeen,
     WatermarksRead,
     WorkerDied,
 )
 from headrace.runs.machine import Decision, Machine, TaintedStepError
-from headrace.runs.rows import Restored, RunRow
+from headrace.runs.rows import ActiveRun, Restored, RunRow
 from headrace.streams.facts import TriggerFired
 
 POLL_S = 1.0  # a lost ring costs this much, never an event
 DISAGREEMENT = "HR4060"
+UNUSABLE = (StoreError, TaintedStepError, LookupError)  # what restoring from rows that make no sense raises
 FOLLOWED = ("TriggerFired", "TablePublished")
 
 
@@ -61,13 +63,6 @@ class EngineOptions:
     fires_schedules: bool = True
     fires_triggers: bool = True
     follows: tuple[str, ...] = ("trigger:", "run:")
-
-
-@dataclass(slots=True)
-class _Following:
-    """Where this engine stands in the logs it follows; moved in a commit only where it acts on what it read."""
-
-    seqs: dict[str, int] = field(default_factory=dict[str, int])
 
 
 class Engine:
@@ -96,18 +91,46 @@ class Engine:
         self.handle: Callable[[Request], list[Event]] | None = None
         self.woken: Callable[[], None] | None = None
         self.on_trouble: Callable[[str], None] | None = None
-        self._following = _Following()
+        self._cursors: dict[str, int] = {}
         self._head = self._epoch = 0
         self._asked: set[int] = set()
         self._suspects: dict[int, str] = {}
         self._changes = -1
         self._is_tidy = False
+        self._is_broken = False
+        self._said = ""
+        self._later: list[Event] = []
 
     # -- life ----------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Take the log: whoever wrote it before is fenced from here on. Then go on with what is unfinished."""
-        self._go_on(self._take_log(), self.workers.end_strangers())
+        begun = self.workers.end_strangers()
+        self._start_from(self._take_log(), begun)
+
+    def _start_from(self, restored: Restored, begun: Mapping[str, int]) -> None:
+        """Go on from rows. A run that cannot be restored from its rows is ended, with the reason; the others go on."""
+        try:
+            orphans = self._new_machine(restored, begun, self.options.pool_size)
+            self.act(orphans)
+        except UNUSABLE as error:
+            if isinstance(error, StoreError) and error.code != DISAGREEMENT:
+                raise
+            for rows in restored.runs:
+                self._close_if_unusable(restored, rows, begun)
+            self.act(self._new_machine(self._take_log(), begun, self.options.pool_size))
+
+    def _close_if_unusable(self, restored: Restored, rows: ActiveRun, begun: Mapping[str, int]) -> None:
+        try:
+            # Without workers nothing is started: only what follows from the rows themselves is committed.
+            orphans = self._new_machine(msgspec.structs.replace(restored, runs=(rows,)), begun, pool_size=0)
+            self._commit(self._step(orphans))
+        except UNUSABLE as error:
+            if isinstance(error, StoreError) and error.code != DISAGREEMENT:
+                raise
+            why = f"it cannot go on from its rows: {type(error).__name__}: {error}"
+            facts = closing_facts(rows, "failed", why, self.clock.now_us())
+            self._head = self.store.commit([Append(self.options.log, self._head, facts)]).heads[self.options.log]
 
     def _take_log(self) -> Restored:
         restored = self.store.restore(self.options.log)
@@ -116,29 +139,35 @@ class Engine:
         self._head = self.store.commit([Append(self.options.log, self._head, (taken,))]).heads[self.options.log]
         return restored
 
-    def _go_on(self, restored: Restored, begun: Mapping[str, int]) -> None:
-        """A new machine from rows; attempts that were running are lost, those that never began go back."""
+    def _new_machine(self, restored: Restored, begun: Mapping[str, int], pool_size: int) -> list[Event]:
+        """A new machine from rows. Returns the deaths of those who held its running attempts."""
         self.machine = Machine(
-            pool_size=self.options.pool_size,
+            pool_size=pool_size,
             max_lost=self.options.max_lost,
             worker_prefix=f"w{self._epoch}-",
             desks=Desks(fires_schedules=self.options.fires_schedules, fires_triggers=self.options.fires_triggers),
         )
         fill_machine(self.machine, restored)
-        self._following.seqs = dict(restored.cursors)
+        self._cursors = dict(restored.cursors)
         self._asked.clear()
+        self._later.clear()
         self._changes = -1
-        orphans = [
+        return [
             WorkerDied(name, begun.get(name, 1 << 62), "the engine that had started it died")
             for name in tuple(self.machine.pool.workers)
         ]
-        self.act(orphans)
 
     def turn(self, *, wait: bool = True) -> bool:
         """One round. False where nothing happened. Raises SupersededError where another engine has taken over."""
-        if wait:
+        if self._is_broken:
+            if wait:
+                self.workers.wait(POLL_S)
+            self._go_on()
+            return True
+        if wait and not self._later:
             self.workers.wait(self._patience_s(), *((self._bell.fileno(),) if self._bell else ()))
-        events = [*self.workers.events(), *self._look()]
+        later, self._later = self._later, []
+        events = [*later, *self.workers.events(), *self._look()]
         due = self.machine.next_due_us()
         if not events and (due is None or due > self.clock.monotonic_us()):
             self._rest()
@@ -150,62 +179,55 @@ class Engine:
         """Act on the events; where the commit fails, go on from the rows. Raises SupersededError."""
         try:
             self.act(events)
-        except SupersededError:
-            raise
         except (StoreError, TaintedStepError) as error:
-            self._recover(events, error)
-
-    def _recover(self, events: Sequence[Event], error: Exception) -> None:
-        """Go on from the rows. What the workers had in hand is lost; a request that does this twice is refused."""
-        for event in events:
-            request = getattr(event, "request", None)
-            if request is not None:
-                self._suspects[request] = f"{type(error).__name__}: {error}"
-        if self.on_trouble is not None:
+            if self.on_trouble is None:
+                raise
+            for event in events:
+                request = getattr(event, "request", None)
+                if request is not None:  # one that does this twice is refused
+                    self._suspects[request] = f"{type(error).__name__}: {error}"
             self.on_trouble(f"{error}\nthe engine goes on from what is committed")
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Drop the memory and begin from the rows; what the workers had in hand is lost. Tried until the store allows."""
+        self._is_broken = True
         self.workers.abandon()
         begun = self.workers.end_strangers()
-        if self.store.epoch(self.options.log) != self._epoch:
-            raise SupersededError(
-                "another engine has taken this log", where=self.options.log, cure="this engine stops"
-            ) from error
-        restored = self._take_log()
         try:
-            self._go_on(restored, begun)
-        except StoreError as again:
-            if again.code != DISAGREEMENT:
-                raise
-            self._close_poisonous(restored, begun)
-
-    def _close_poisonous(self, restored: Restored, begun: Mapping[str, int]) -> None:
-        """Rows from which the engine cannot go on: find the run that they belong to, end it, go on with the others."""
-        for rows in restored.runs:
-            try:
-                self._go_on(msgspec.structs.replace(restored, runs=(rows,)), begun)
-            except StoreError as error:
-                why = f"its rows and facts disagree: {error.message}"
-                facts = closing_facts(rows, "failed", why, self.clock.now_us())
-                self._head = self.store.commit([Append(self.options.log, self._head, facts)]).heads[self.options.log]
-        self._go_on(self._take_log(), begun)
+            if self.store.epoch(self.options.log) != self._epoch:
+                raise SupersededError(
+                    "another engine has taken this log", where=self.options.log, cure="this engine stops"
+                )
+            self._start_from(self._take_log(), begun)
+            self._is_broken = False
+        except StoreError as error:
+            if self.on_trouble is not None and str(error) != self._said:
+                self._said = str(error)
+                self.on_trouble(f"{error}\nthe engine tries again every {POLL_S:g} s")
 
     def act(self, events: Sequence[Event]) -> Decision:
         """Decide on the events, commit, and carry out what was decided. Raises SupersededError, StoreError."""
-        decision = self.machine.step(
+        decision = self._step(events)
+        self._commit(decision)
+        self._carry_out(decision.commands)
+        return decision
+
+    def _step(self, events: Sequence[Event]) -> Decision:
+        return self.machine.step(
             events,
             now_us=self.clock.now_us(),
             mono_us=self.clock.monotonic_us(),
             entropy=self._entropy(),
-            begun=self.workers.begun(self.machine.has_timeouts()),
+            begun=self.workers.begun(self.machine.workers_with_timeouts()),
         )
-        if decision.facts:
-            self._commit(decision)
-            self._is_tidy = False
-        self._carry_out(decision.commands)
-        return decision
 
     # -- committing ----------------------------------------------------------------------------------------------
 
     def _commit(self, decision: Decision) -> None:
+        if not decision.facts:
+            return
+        self._is_tidy = False
         bodies = {i: self._read_file(path) for i, path in decision.files.items()}
         facts = tuple(
             _sized(fact, len(bodies[i])) if i in bodies and isinstance(fact, TopicAppended) else fact
@@ -214,8 +236,6 @@ class Engine:
         append = Append(self.options.log, self._head, facts, bodies)
         try:
             self._head = self.store.commit([append]).heads[self.options.log]
-        except SupersededError:
-            raise
         except StoreError as error:
             # The outcome is unknown until the head was read: as expected → not committed; ours → committed; another's
             # → this engine must stop.
@@ -263,12 +283,12 @@ class Engine:
     def _follow(self, prefix: str) -> list[Event]:
         events: list[Event] = []
         for log, head in self.store.heads(prefix).items():
-            seq = self._following.seqs.get(log, 0)
+            seq = self._cursors.get(log, 0)
             while seq < head:
                 page = self.store.facts(log, after=seq, limit=1000, kinds=FOLLOWED)
                 events += [event for stored in page if (event := _seen(stored)) is not None]
                 seq = page[-1].seq if len(page) == 1000 else head
-            self._following.seqs[log] = seq
+            self._cursors[log] = seq
         return events
 
     def _request(self, request: Request) -> list[Event]:
@@ -323,8 +343,7 @@ class Engine:
             code = rows.run.code
             if code not in self.machine.projects:
                 self.machine.projects[code] = definitions.decode(self.store.project_of(code))
-            self.machine.activate(restore_run(self.machine, rows))
-            self.act(())
+            self._later.append(RunRestored(restore_run(self.machine, rows)))
 
     def _rest(self) -> None:
         if not self._is_tidy:

@@ -112,6 +112,8 @@ class Service:
             return _Loaded(self._load(), None, request)
         except HeadraceError as error:
             return _Loaded(None, error, request)
+        except Exception as error:  # in a thread nobody else would hear of it
+            return _Loaded(None, ProjectError(f"loading raised {type(error).__name__}: {error}"), request)
 
     def _load_aside(self, request: int | None) -> None:
         self._loaded.put(self._loading(request))
@@ -168,18 +170,20 @@ class Service:
     def _close_dead_runs(self) -> None:
         """A run in another process whose lock is free has died with it: its log is taken over and closed."""
         for rows in self.others.open_runs("run:"):
-            log = rows.run.log
-            right = take_right(self._locks / f"{log.replace(':', '-')}.lock")
+            right = take_right(self._locks / f"{rows.run.log.replace(':', '-')}.lock")
             if right is None:
                 continue
-            now_us = self.engine.clock.now_us()
-            why = "the process that ran it died"
-            taken = f.LogTaken(2, self.engine.options.name, now_us)
-            facts = (taken, *closing_facts(rows, "lost", why, now_us))
-            self.engine.store.commit([Append(log, self.engine.store.head(log), facts)])
-            self._notice(f"run {rows.run.run} of {rows.run.pipeline} is lost: {why}")
-            right.release()
-            right.path.unlink(missing_ok=True)
+            with right:
+                self._close_dead(rows)
+                right.path.unlink(missing_ok=True)
+
+    def _close_dead(self, rows: ActiveRun) -> None:
+        log, now_us = rows.run.log, self.engine.clock.now_us()
+        why = "the process that ran it died"
+        taken = f.LogTaken(2, self.engine.options.name, now_us)
+        facts = (taken, *closing_facts(rows, "lost", why, now_us))
+        self.engine.store.commit([Append(log, self.engine.store.head(log), facts)])
+        self._notice(f"run {rows.run.run} of {rows.run.pipeline} is lost: {why}")
 
     def _watch_lock(self) -> None:
         """A stopped child that holds the store keeps everyone waiting: end it. Name anyone else."""
@@ -189,7 +193,7 @@ class Service:
             if held is None or held[1] < HOLDS_TOO_LONG_S or held[0] == os.getpid():
                 continue
             pid, seconds = held
-            if any(p.popen.pid == pid for p in self.supervisor.processes.values()):
+            if any(p.popen.pid == pid for p in tuple(self.supervisor.processes.values())):
                 self._notice(f"stream process {pid} held the store for {seconds:.0f} s: it is ended")
                 os.kill(pid, signal.SIGKILL)
             elif named != pid:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,7 +92,7 @@ class StreamSupervisor:
                 lived_us = now_us - process.started_us
                 wanted.deaths = 1 if lived_us > 30_000_000 else wanted.deaths + 1
                 wanted.due_us = now_us + BACKOFF_US[min(wanted.deaths - 1, len(BACKOFF_US) - 1)]
-                news.append(f"{name} died ({_how(code)}); it starts again")
+                news.append(f"{name} died ({_how(code)}); it starts again; its log: {self._log(name)}")
         for wanted in self._wanted.values():
             if wanted.name not in self.processes and wanted.due_us <= now_us:
                 self.processes[wanted.name] = self._start(wanted, now_us)
@@ -110,14 +111,18 @@ class StreamSupervisor:
         self._wanted = {}
         for process in self.processes.values():
             process.popen.send_signal(signal.SIGTERM)
+        until_s = time.monotonic() + GRACE_S
         for process in self.processes.values():
             try:
-                process.popen.wait(GRACE_S)
+                process.popen.wait(max(0.0, until_s - time.monotonic()))
             except subprocess.TimeoutExpired:
                 process.popen.kill()
                 process.popen.wait()
             os.close(process.wake_fd)
         self.processes = {}
+
+    def _log(self, name: str) -> Path:
+        return self.logs / f"{name}.log"
 
     def _start(self, wanted: _Wanted, now_us: int) -> StreamProcess:
         read_fd, write_fd = os.pipe()
@@ -127,7 +132,7 @@ class StreamSupervisor:
             sys.executable, "-m", "headrace.shards.process",
             *self._common, *wanted.arguments, "--wake-fd", str(read_fd),
         )  # fmt: skip
-        with (self.logs / f"{wanted.name}.log").open("ab") as output:
+        with self._log(wanted.name).open("ab") as output:
             popen = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=(read_fd,),
                 start_new_session=True,  # Ctrl-C is for the engine, which tells its children

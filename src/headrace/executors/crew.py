@@ -53,7 +53,8 @@ class LocalCrew:
         self._poll.register(fd, select.POLLIN)
 
     def start(self, worker: str, attempts: Sequence[tuple[StartAttempt, Active]]) -> None:
-        self._executor.send(worker, [start_message(start, active) for start, active in attempts])
+        if not self._executor.send(worker, [start_message(start, active) for start, active in attempts]):
+            self.kill(worker, "the worker read nothing for too long")  # what it was not given goes back
 
     def answer_pin(self, worker: str, serial: int, dataset: str, pin: Any) -> None:
         self._executor.send(worker, [PinAnswer(serial, dataset, pin)])

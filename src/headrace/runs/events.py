@@ -7,6 +7,7 @@ from typing import Any
 
 from headrace.data.facts import TablePublished
 from headrace.definitions.project import Project
+from headrace.runs.active import Active
 from headrace.runs.effects import NO_EFFECTS, Effects
 from headrace.runs.facts import LogSpan, Read, Value
 
@@ -52,6 +53,13 @@ class RetryAsked:
     generation: int
     code: str | None = None
     request: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunRestored:
+    """A run that goes again was read from its rows."""
+
+    active: Active
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +159,7 @@ Event = (
     | RunAsked
     | CancelAsked
     | RetryAsked
+    | RunRestored
     | PauseAsked
     | AliasAsked
     | WorkerReady

@@ -48,7 +48,10 @@ class TableWrite(msgspec.Struct, frozen=True, array_like=True):
 
 
 class TopicWrite(msgspec.Struct, frozen=True, array_like=True):
-    """Rows for one partition, written by an attempt to a file and appended when the attempt is accepted."""
+    """Rows for one partition, written by an attempt to a file and appended when the attempt is accepted.
+
+    `schema` holds the columns that a topic without `schema=` takes from them; None where it has its columns.
+    """
 
     topic: str
     partition: int
@@ -58,6 +61,7 @@ class TopicWrite(msgspec.Struct, frozen=True, array_like=True):
     max_time_us: int | None = None
     min_known_us: int | None = None
     max_known_us: int | None = None
+    schema: dict[str, str] | None = None
 
 
 class LogSpan(msgspec.Struct, frozen=True, array_like=True):

@@ -111,7 +111,7 @@ class Machine:
         """Monotonic time at which the next step is due without any event; None for never."""
         return 0 if self._answers or self._resumed else self.timers.next_us(self._mono_us)
 
-    def has_timeouts(self) -> list[str]:
+    def workers_with_timeouts(self) -> list[str]:
         """Workers whose begun slot must be read before the next step."""
         return [w.name for w in self.pool.workers.values() if any(x.timeout_us for x in w.flights.values())]
 
@@ -210,6 +210,8 @@ class Machine:
                 yield from self._on_cancel(event)
             case e.RetryAsked():
                 yield from self._on_retry(event)
+            case e.RunRestored():
+                self.activate(event.active)
             case e.PauseAsked():
                 self.pipeline(event.pipeline)
                 yield f.PipelinePaused(event.pipeline, event.is_paused, event.by, self._now_us)

@@ -38,6 +38,7 @@ class _Held:
     version: int = 0
     value: Any = None
     asked: int = 0
+    fallen_back: int = 0
     problem: str = ""
 
 
@@ -79,7 +80,8 @@ class BoundValues:
     def fall_back(self, reference: DatasetRef, version: int) -> None:
         """The newest version does not load and none is in use: take the one that served last."""
         held = self._models[reference]
-        if held.problem and not held.version and version not in (0, held.asked):
+        if held.problem and not held.version and version not in (0, held.asked, held.fallen_back):
+            held.fallen_back = version  # once: what does not load now does not load a tick later
             self._load_aside(reference.name, version)
 
     def adopt(self) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 from headrace.base.facts import Fact
 from headrace.connectors.holdings import Holdings
 from headrace.connectors.log import Log, history_topic
+from headrace.connectors.shapes import Shapes
 from headrace.definitions.project import OnEvent, TopicDef
 from headrace.errors import HeadraceError, NotFoundError, StoreError, SupersededError
 from headrace.graph.loaded import Loaded
@@ -86,6 +87,7 @@ class StreamRunner:
         self._locks, self._name, self._since_us, self._ring = locks, name, since_us, ring
         self._log: Log = holdings.log
         self._sides = Sides(self._log)
+        self._shapes = Shapes(holdings.topic_columns)
         self._bound = BoundValues(
             holdings, load or (lambda model, number: load_champion(holdings, model, number)), wake
         )
@@ -197,7 +199,8 @@ class StreamRunner:
 
     def _shard(self, place: Place, hand: HandFile) -> ShardRunner:
         state = self._restored(place)
-        return ShardRunner(state, self._code(place.name), self._log, self._sides, self._bound, hand, self._clock)
+        code = self._code(place.name)
+        return ShardRunner(state, code, self._log, self._sides, self._shapes, self._bound, hand, self._clock)
 
     def _restored(self, place: Place) -> Shard:
         number = place.number or 0
@@ -286,7 +289,9 @@ class StreamRunner:
             raise
         except StoreError:
             if not self._is_committed(steps):
+                self._shapes.forget()
                 raise
+        self._shapes.settle()
         for owned, step in steps:
             owned.head += len(step.facts)
             _adopt(owned.runner, step)

@@ -11,6 +11,7 @@ import polars as pl
 
 from headrace.base.instants import to_us
 from headrace.connectors.log import APPENDED, HIDDEN, OFFSET, PARTITION, TIME, Log, empty, prepare
+from headrace.connectors.shapes import Shapes
 from headrace.definitions.project import JoinDef, StreamDef, TopicDef
 from headrace.errors import CodecError, SchemaError
 from headrace.executors.tracebacks import one_line, told, user_frames
@@ -107,12 +108,14 @@ class ShardRunner:
     """The owner of one shard, but for the committing: `work` gives the next step, `adopt` takes it once committed."""
 
     def __init__(
-        self, state: Shard, code: StreamCode, log: Log, sides: Sides, bound: BoundValues, hand: HandFile, clock: Clock,
+        self, state: Shard, code: StreamCode, log: Log, sides: Sides, shapes: Shapes, bound: BoundValues,
+        hand: HandFile, clock: Clock,
     ) -> None:  # fmt: skip
         self.state = state
         self.code = code
         self.size = BatchSize()
-        self._log, self._sides, self._bound, self._hand, self._clock = log, sides, bound, hand, clock
+        self._log, self._sides, self._shapes, self._bound = log, sides, shapes, bound
+        self._hand, self._clock = hand, clock
         self._progress_us = 0
 
     def take_over(self) -> Step:
@@ -201,8 +204,10 @@ class ShardRunner:
             batch = batch.filter(~pl.int_range(len(batch), eager=True).is_in(failed))
         out = called.rows
         left_out = filtered(definition.rows, source.key, batch, out) if len(batch) or len(out) else 0
-        output = tuple(prepare(self.code.to, out, self._clock.now_us())) if len(out) else ()
-        return Outcome(len(out), left_out, dead, output)
+        now_us = self._clock.now_us()
+        shaped = self._shapes.shape(self.code.to, out, now_us)
+        output = tuple(prepare(shaped.topic, shaped.rows, now_us)) if len(out) else ()
+        return Outcome(len(out), left_out, dead, output, shape=shaped.fact)
 
     def _raised(
         self, todo: Plan, rows: pl.DataFrame, misfits: tuple[Dead, ...], error: BaseException, watermark_us: int | None

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from headrace.base.facts import Fact
-from headrace.data.facts import TopicAppended
+from headrace.data.facts import TopicAppended, TopicShaped
 from headrace.streams.facts import (
     BatchCommitted,
     Bound,
@@ -65,7 +65,7 @@ class Dead:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a batch. `output` are the facts and bytes that append its rows."""
+    """What became of a batch. `output` are the facts and bytes that append its rows, `shape` the columns they bring."""
 
     rows_out: int
     filtered: int
@@ -73,6 +73,7 @@ class Outcome:
     output: tuple[tuple[TopicAppended, bytes], ...] = ()
     bound: tuple[Bound, ...] = ()
     sides: Mapping[str, int] = field(default_factory=dict[str, int])
+    shape: TopicShaped | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +194,8 @@ def ran(shard: Shard, done: Plan, outcome: Outcome, watermark_us: int | None, at
         sides=dict(outcome.sides),
     )
     letters = tuple(_letter(shard, done, dead, at_us) for dead in outcome.dead)
-    facts: tuple[Fact, ...] = (record, *(fact for fact, _ in outcome.output), *letters)
+    shape = () if outcome.shape is None else (outcome.shape,)
+    facts: tuple[Fact, ...] = (record, *(fact for fact, _ in outcome.output), *letters, *shape)
     bodies = {1 + at: body for at, (_, body) in enumerate(outcome.output)}
     after = replace(
         _past_suspects(shard, done, bool(outcome.dead)),

@@ -103,16 +103,6 @@ def test_event_time_is_the_append_where_no_column_is_named(store, log):
     assert log.read(keyless, hidden=True)["_time"].to_physical().to_list() == [1_000_000, 2_000_000]
 
 
-def test_a_topic_without_schema_keeps_what_comes_and_may_gain_columns(store, log):
-    loose = TopicDef(name="loose", key="id", event_time="at", known="at")
-    append(store, "clients", loose, [{"id": 1, "at": "2013-01-01T00:00Z", "x": 1.5}], at_us=1)
-    append(store, "clients", loose, [{"id": 2, "at": "2013-01-02", "x": 2.5, "new": True}], at_us=2)
-    assert log.read(loose).rows() == [
-        (1, datetime(2013, 1, 1, tzinfo=UTC), 1.5, None),
-        (2, datetime(2013, 1, 2, tzinfo=UTC), 2.5, True),
-    ]
-
-
 def test_a_topic_that_holds_nothing_reads_as_its_empty_columns(log):
     assert log.read(FLIGHTS).schema == {
         "id": pl.String,

@@ -36,6 +36,7 @@ KINDS: dict[str, type[Fact]] = {
         runs.RequestAnswered,
         runs.EventRejected,
         data.TablePublished,
+        data.TopicShaped,
         data.TopicAppended,
         data.TopicCompleted,
         data.PlaybackAdvanced,

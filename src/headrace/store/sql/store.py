@@ -13,6 +13,7 @@ from headrace.ports import Append, Committed, Request
 from headrace.store.sql import kinds
 from headrace.store.sql.commit import Prepared, commit
 from headrace.store.sql.connection import Database
+from headrace.store.sql.reads import topics
 
 
 class SqlStore:
@@ -71,6 +72,9 @@ class SqlStore:
     def answer(self, request: int) -> tuple[str, Any] | None:
         rows = self.database.read("SELECT status, answer FROM inbox WHERE id = ? AND status IS NOT NULL", (request,))
         return (rows[0][0], msgspec.json.decode(rows[0][1])) if rows else None
+
+    def topic_columns(self, topic: str) -> dict[str, str] | None:
+        return topics.columns(self.database, topic)
 
     def holder(self) -> tuple[int, float] | None:
         """(pid, seconds) of the process that holds the write lock; None where nobody does."""

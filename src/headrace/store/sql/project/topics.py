@@ -1,9 +1,29 @@
-"""Rows of topics: what lies at which offsets, the head of each partition, and how far event time is complete."""
+"""Rows of topics: their columns, what lies at which offsets, the heads, and how far event time is complete."""
 
 from __future__ import annotations
 
-from headrace.data.facts import PlaybackAdvanced, TopicAppended, TopicCompleted
-from headrace.store.sql.project.work import Group, Work, disagreement
+import msgspec
+
+from headrace.data.facts import PlaybackAdvanced, TopicAppended, TopicCompleted, TopicShaped
+from headrace.store.sql.project.work import Group, Work, disagreement, text
+
+
+def topic_shaped(work: Work, group: Group[TopicShaped]) -> None:
+    for f in group.facts:
+        row = work.one("SELECT schema FROM topics WHERE name = ?", (f.topic,))
+        known = None if row is None or row[0] is None else msgspec.json.decode(row[0], type=dict[str, str])
+        if known is not None and not _is_kept(known, f.schema):
+            raise disagreement(group, f"the topic {f.topic} has the columns {known}")
+        work.change(
+            "INSERT INTO topics (name, schema) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET schema = excluded.schema",
+            [(f.topic, text(f.schema))],
+            group,
+        )
+
+
+def _is_kept(known: dict[str, str], shape: dict[str, str]) -> bool:
+    """The same columns, and a type only where there was none."""
+    return list(known) == list(shape) and all(word in ("null", shape[name]) for name, word in known.items())
 
 
 def topic_appended(work: Work, group: Group[TopicAppended]) -> None:
@@ -68,6 +88,7 @@ def playback_advanced(work: Work, group: Group[PlaybackAdvanced]) -> None:
 
 
 CHANGES = {
+    TopicShaped: topic_shaped,
     TopicAppended: topic_appended,
     TopicCompleted: topic_completed,
     PlaybackAdvanced: playback_advanced,

@@ -81,6 +81,12 @@ def heads(db: Database, topic: str) -> dict[int, int]:
     return dict(db.read("SELECT partition, next FROM topic_parts WHERE topic = ? ORDER BY partition", (topic,)))
 
 
+def columns(db: Database, topic: str) -> dict[str, str] | None:
+    """Column → type word of a topic that took its columns from what was appended; None where it took none."""
+    rows = db.read("SELECT schema FROM topics WHERE name = ? AND schema IS NOT NULL", (topic,))
+    return msgspec.json.decode(rows[0][0], type=dict[str, str]) if rows else None
+
+
 def watermark(db: Database, topic: str) -> int | None:
     """Event time (UTC microseconds) through which the topic was declared complete; None where nobody has."""
     rows = db.read("SELECT complete_through_us FROM topics WHERE name = ?", (topic,))

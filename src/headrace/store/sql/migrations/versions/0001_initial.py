@@ -201,7 +201,8 @@ CREATE INDEX table_versions_of_run ON table_versions (run);
 
 CREATE TABLE topics (
     name TEXT PRIMARY KEY,
-    complete_through_us INTEGER
+    complete_through_us INTEGER,
+    schema TEXT
 ) WITHOUT ROWID;
 
 CREATE TABLE topic_parts (

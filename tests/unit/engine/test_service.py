@@ -1,0 +1,158 @@
+"""The service around an engine: deploys that are refused, repeated or new, and runs whose process died."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from headrace.definitions.nodes import Graph
+from headrace.definitions.project import PipelineDef, Problem, Project
+from headrace.engine.loader import LoadedCode
+from headrace.engine.service import Service
+from headrace.errors import ProjectError, StoreError
+from headrace.host.rights import take_right
+from headrace.ports import Request
+from headrace.runs.rows import ActiveRun, ItemRow, RunRow
+from headrace.testing.clock import FakeClock
+
+PROJECT = Project("p", pipelines={"a": PipelineDef("a", "m:a", Graph(())), "b": PipelineDef("b", "m:b", Graph(()))})
+PROBLEM = Problem("HR1101", "raw is not known", "flow.py:7", "use hr.map")
+
+
+class Rig:
+    """A service whose engine, store and stream processes only remember what they were told."""
+
+    def __init__(self, folder: Path) -> None:
+        self.said: list[str] = []
+        self.answers: list[tuple[int, str, Any]] = []
+        self.given: list[Any] = []
+        self.deployed: list[str] = []
+        self.committed: list[Any] = []
+        self.open: list[ActiveRun] = []
+        self.next: LoadedCode | Exception = LoadedCode("c1", folder, PROJECT, b"{}", ())
+        self.machine = SimpleNamespace(code="", project=PROJECT, answer_later=lambda *a: self.answers.append(a))
+        self.clock = FakeClock()
+        store = SimpleNamespace(head=lambda log: 3, commit=self.commit)
+        self.is_full = False
+        engine: Any = SimpleNamespace(
+            machine=self.machine, give=self.give, clock=self.clock, store=store, options=SimpleNamespace(name="engine")
+        )
+        others: Any = SimpleNamespace(open_runs=lambda prefix: self.open)
+        supervisor: Any = SimpleNamespace(deploy=lambda code, path, groups: self.deployed.append(code), tend=list)
+        self.locks = folder / "locks"
+        self.service = Service(
+            engine, others, supervisor, load=self.load, code_folder=folder, locks=self.locks, stream_processes=1,
+            notice=self.said.append, ring=lambda: None,
+        )  # fmt: skip
+
+    def load(self) -> LoadedCode:
+        if isinstance(self.next, Exception):
+            raise self.next
+        return self.next
+
+    def give(self, events: list[Any]) -> None:
+        self.given += events
+        self.machine.code = events[0].code
+
+    def commit(self, appends: list[Any]) -> None:
+        if self.is_full:
+            raise StoreError("the disk is full", code="HR4020")
+        self.committed += appends
+
+    def deploy(self, request: int | None = None) -> None:
+        """What a changed file, or a request, leads to: without its thread."""
+        self.service._load_aside(request)
+        self.tend()
+
+    def tend(self) -> None:
+        self.clock.advance("3s")
+        self.service._tend()
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+def test_a_new_version_is_deployed_and_served(rig: Rig) -> None:
+    rig.deploy(request=5)
+    assert [(event.code, event.request) for event in rig.given] == [("c1", 5)]
+    assert rig.deployed == ["c1"]
+    assert rig.said == ["deployed c1: 2 pipelines"]
+
+
+def test_the_same_version_again_leaves_the_streams_alone(rig: Rig) -> None:
+    rig.deploy()
+    rig.deploy(request=6)
+    assert rig.deployed == ["c1"]
+    assert len(rig.said) == 1
+    assert rig.given[-1].request == 6, "it is answered all the same"
+
+
+def test_a_mistake_is_said_and_the_last_good_version_stays(rig: Rig, tmp_path: Path) -> None:
+    rig.deploy()
+    rig.next = LoadedCode("c2", tmp_path, PROJECT, b"{}", (PROBLEM,))
+    rig.deploy(request=7)
+    assert rig.machine.code == "c1"
+    assert rig.deployed == ["c1"]
+    assert rig.said[-1] == "flow.py:7: raw is not known\n    use hr.map\nnot deployed; version c1 stays in force"
+    ((request, status, answer),) = rig.answers
+    assert (request, status, answer["code"]) == (7, "refused", "HR1000")
+
+
+def test_a_project_that_cannot_be_read_is_said_too(rig: Rig) -> None:
+    rig.next = ProjectError("there is no package 'flow'", code="HR1001")
+    rig.deploy()
+    assert rig.said == ["there is no package 'flow'\nnot deployed; nothing is deployed yet"]
+
+
+def test_a_request_that_nobody_knows_is_refused(rig: Rig) -> None:
+    with pytest.raises(ProjectError, match="does not know the request 'dance'"):
+        rig.service.handle(Request(1, "k", "dance", {}, 0))
+
+
+# -- runs in other processes -------------------------------------------------------------------------------------------
+
+
+def run_alone() -> ActiveRun:
+    run = RunRow(
+        "r1", "run:1-a", "a", "local", "k", "here", "running", {}, None, (), "", (), (), 5, 1, 0, 0, 0, None, None, None,
+        None, None,
+    )  # fmt: skip
+    items = tuple(
+        ItemRow("r1", "t", "", n, state, 1, 1, 0, 0, "w", 0, None, None, None, None, None, None, None, None)
+        for n, state in enumerate(("succeeded", "running"))
+    )
+    return ActiveRun(run, (), items, (), {})
+
+
+def test_a_run_whose_process_died_is_taken_over_and_closed(rig: Rig) -> None:
+    rig.open = [run_alone()]
+    rig.tend()
+    (append,) = rig.committed
+    assert (append.log, append.expected_seq) == ("run:1-a", 3)
+    assert [fact.kind for fact in append.facts] == ["LogTaken", "AttemptLost", "RunEnded"]
+    assert (append.facts[1].item, append.facts[1].ends) == (1, True)
+    assert append.facts[2].state == "lost"
+    assert rig.said == ["run r1 of a is lost: the process that ran it died"]
+    assert list(rig.locks.iterdir()) == []
+
+
+def test_a_run_whose_process_lives_is_left_alone(rig: Rig) -> None:
+    rig.open = [run_alone()]
+    with take_right(rig.locks / "run-1-a.lock"):  # pyright: ignore[reportOptionalContextManager]
+        rig.tend()
+    assert not rig.committed
+
+
+def test_a_store_that_refuses_is_asked_again_later(rig: Rig) -> None:
+    rig.open = [run_alone()]
+    rig.is_full = True
+    rig.tend()
+    assert rig.said == ["the disk is full"]
+    rig.is_full = False
+    rig.tend()
+    assert [append.log for append in rig.committed] == ["run:1-a"]

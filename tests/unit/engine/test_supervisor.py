@@ -1,0 +1,124 @@
+"""Stream processes: who is started, how soon after a death, and how they are let go."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from headrace.definitions.nodes import Graph
+from headrace.definitions.project import OnEvent, PipelineDef, Project, SourceDef, StreamDef, TopicDef
+from headrace.engine import supervisor
+from headrace.engine.supervisor import StreamSupervisor, shard_arguments
+from headrace.testing.clock import FakeClock
+
+STREAM = StreamDef("score", "m:score", SourceDef("events"), "out")
+
+
+def test_shards_and_triggers_are_spread_over_the_processes() -> None:
+    pipeline = PipelineDef("look", "m:look", Graph(()), triggers=(OnEvent("events", slug="event events"),))
+    project = Project(
+        "p",
+        topics={"events": TopicDef("events", partitions=3)},
+        streams={"score": STREAM},
+        pipelines={"look": pipeline},
+    )
+    assert shard_arguments(project, 1) == [("--shards", "score:0;score:1;score:2;trigger/look/event events")]
+    assert shard_arguments(project, 2) == [
+        ("--shards", "score:0;score:2"), ("--shards", "score:1;trigger/look/event events")
+    ]  # fmt: skip
+    assert len(shard_arguments(project, 9)) == 4
+
+
+Supervise = Callable[[str], StreamSupervisor]
+
+
+@pytest.fixture
+def supervise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervise]:
+    """A supervisor over processes that do what the shell script says; it holds one group of shards."""
+    made: list[StreamSupervisor] = []
+
+    def make(script: str) -> StreamSupervisor:
+        program = tmp_path / "program"
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(program))
+        made.append(StreamSupervisor(lambda code, path: ("--code", code), tmp_path / "logs", FakeClock()))
+        made[-1].deploy("c1", tmp_path, [("--shards", "score:0")])
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop()
+
+
+def died(one: StreamSupervisor) -> list[str]:
+    """The news of a death, once there is one."""
+    until = time.monotonic() + 20
+    while not (news := one.tend()):
+        assert time.monotonic() < until
+        time.sleep(0.001)
+    return news
+
+
+@pytest.mark.process
+def test_who_dies_is_started_again_at_first_at_once_then_later_and_later(supervise: Supervise, tmp_path: Path) -> None:
+    one = supervise("echo so long; exit 3")
+    assert died(one) == [f"stream-1 died (exit code 3); it starts again; its log: {tmp_path / 'logs' / 'stream-1.log'}"]
+    assert len(one.processes) == 1, "at once"
+    for wait_us in (200_000, 1_000_000, 5_000_000, 5_000_000):
+        died(one)
+        one.clock.advance(timedelta(microseconds=wait_us - 1))
+        assert one.tend() == []
+        assert not one.processes
+        one.clock.advance(timedelta(microseconds=1))
+        one.tend()
+        assert len(one.processes) == 1
+    assert (tmp_path / "logs" / "stream-1.log").read_text().startswith("so long\nso long\n")
+
+
+@pytest.mark.process
+def test_who_lived_long_is_started_again_at_once(supervise: Supervise) -> None:
+    one = supervise("exit 3")
+    died(one)
+    died(one)
+    one.clock.advance("200ms")
+    one.tend()
+    one.clock.advance("31s")
+    died(one)
+    assert len(one.processes) == 1
+
+
+@pytest.mark.process
+def test_a_killed_process_is_said_to_be_killed_and_by_what(supervise: Supervise) -> None:
+    one = supervise("kill -9 $$")
+    assert "stream-1 died (killed by SIGKILL)" in died(one)[0]
+
+
+@pytest.mark.process
+def test_who_does_not_leave_in_time_is_ended(supervise: Supervise, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "GRACE_S", 0.1)
+    one = supervise("trap '' TERM; while :; do sleep 0.01; done")
+    (process,) = one.processes.values()
+    one.stop()
+    assert process.popen.returncode is not None
+    assert one.processes == {}
+    assert one.tend() == [], "who was let go is not missed"
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(process.wake_fd)
+
+
+@pytest.mark.process
+def test_waking_reaches_the_process_and_does_no_harm_when_it_is_gone(supervise: Supervise) -> None:
+    one = supervise("sleep 60")
+    (process,) = one.processes.values()
+    for _ in range(100_000):
+        one.wake()  # until its pipe is full, and on
+    process.popen.kill()
+    process.popen.wait()
+    one.wake()

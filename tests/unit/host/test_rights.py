@@ -1,0 +1,65 @@
+"""Rights: one holder, known by its pid, free at its death."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from headrace.errors import StoreError
+from headrace.host.rights import holder_of, take_right
+
+
+def test_a_right_has_one_holder_and_is_free_again_when_released(tmp_path: Path) -> None:
+    path = tmp_path / "locks" / "engine.lock"
+    assert holder_of(path) is None
+    right = take_right(path)
+    assert right is not None
+    assert holder_of(path) == os.getpid()
+    assert take_right(path) is None
+    with right:
+        pass
+    assert holder_of(path) is None
+    right.release()  # twice does no harm
+    with take_right(path) as again:  # pyright: ignore[reportOptionalContextManager]
+        assert again.path == path
+
+
+@pytest.mark.process
+def test_a_dead_holder_holds_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "engine.lock"
+    hold = (
+        "import sys, time\nfrom pathlib import Path\nfrom headrace.host.rights import take_right\n"
+        "right = take_right(Path(sys.argv[1]))\nprint('held', flush=True)\nsys.stdin.read()\n"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", hold, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "held\n"
+    assert holder_of(path) == child.pid
+    assert take_right(path) is None
+    child.kill()
+    child.communicate()
+    assert holder_of(path) is None
+
+
+def test_a_place_that_cannot_hold_a_lock_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="a lock cannot be taken") as caught:
+        take_right(tmp_path / "file" / "engine.lock")
+    assert caught.value.code == "HR4030"
+
+
+def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        with pytest.raises(StoreError, match="the disk is full"):
+            take_right(tmp_path / "engine.lock")
+    assert holder_of(tmp_path / "engine.lock") is None
