@@ -8,12 +8,12 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-_TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+_TICKS = os.sysconf("SC_CLK_TCK")
 _ECHO = """
 import socket, sys
 end = socket.socket(fileno=int(sys.argv[1]))
@@ -119,9 +119,8 @@ class Limits:
         return spent
 
 
-def _mean(once: object, seconds: float) -> float:
+def _mean(once: Callable[[], object], seconds: float) -> float:
     """The mean time of a call, over so many seconds."""
-    assert callable(once)
     count, begun = 0, time.perf_counter()
     while (spent := time.perf_counter() - begun) < seconds or not count:
         once()

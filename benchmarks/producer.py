@@ -18,18 +18,24 @@ EVERY_S = 0.005
 
 
 def main(root: Path, seconds: float, rate: int) -> None:
-    """Append `rate` rows a second for so long. Falling behind shows as latency: due times never move."""
+    """Append `rate` rows a second for so long, each time all that are due.
+
+    Falling behind makes larger appends and shows as latency: due times never move.
+    """
     settings = read_settings(root)
     store = EngineSqlStore(settings.database)
     topic = events.topic_of(root, "events")
-    together = max(1, round(rate * EVERY_S))
+    sent, count = 0, round(seconds * rate)
     begun_s = time.monotonic()
-    for step in range(round(seconds * rate / together)):
-        due_s = begun_s + step * together / rate
-        time.sleep(max(0.0, due_s - time.monotonic()))
-        ids = [f"{due_s * 1e6:.0f}-{number}" for number in range(together)]
-        events.append(store, topic, events.lines(ids), time.time_ns() // 1000)
-        ring(doorbell_path(settings.home))
+    while sent < count:
+        looked_s = time.monotonic()
+        due = min(count, int((looked_s - begun_s) * rate))
+        if due > sent:
+            ids = [f"{(begun_s + number / rate) * 1e6:.0f}-{number}" for number in range(sent, due)]
+            events.append(store, topic, events.lines(ids), time.time_ns() // 1000)
+            ring(doorbell_path(settings.home))
+            sent = due
+        time.sleep(max(0.0, looked_s + EVERY_S - time.monotonic()))
     store.close()
 
 

@@ -26,7 +26,7 @@ Rows = list[bytes] | pl.DataFrame
 
 @dataclass(frozen=True, slots=True)
 class _Pass:
-    """One million rows through the log: wall time, and processor time here, in the engine and in the stream."""
+    """Rows once through the log: wall time, and processor time here, in the engine and in the stream."""
 
     rows: int
     wall_s: float

@@ -17,6 +17,7 @@ from headrace.connectors.holdings import Holdings
 from headrace.data.access import Access, access
 from headrace.data.events import Events
 from headrace.data.window import Window
+from headrace.definitions import project as definitions
 from headrace.definitions.nodes import Node, Ref
 from headrace.definitions.project import MonitorDef, PipelineDef, Project
 from headrace.engine.code import package_place
@@ -34,6 +35,7 @@ from headrace.executors.parts import Parts
 from headrace.executors.protocol import Setup, Start
 from headrace.graph.loaded import Loaded, freeze
 from headrace.graph.project import load_project
+from headrace.host import whereabouts
 from headrace.host.doorbell import Doorbell, doorbell_path, ring
 from headrace.host.rights import holder_of, take_right
 from headrace.ports import Clock
@@ -46,6 +48,7 @@ from headrace.storage.local import LocalStorage, attempt_prefix
 from headrace.storage.values import Values
 from headrace.store.sql.engine_store import EngineSqlStore
 from headrace.store.sql.reads import runs as run_rows
+from headrace.store.sql.reads.project import current_code
 from headrace.store.sql.results import StoredResults
 
 HERE = "local"  # the code version of a run in process: the code as it is there
@@ -61,7 +64,11 @@ def open_store(settings: Settings) -> EngineSqlStore:
             code="HR3040",
         )
     settings.home.mkdir(parents=True, exist_ok=True)
-    return EngineSqlStore(settings.database)
+    is_new = not settings.database.exists()
+    store = EngineSqlStore(settings.database)
+    if is_new:
+        whereabouts.remember(settings.home, secrets.token_hex(8))
+    return store
 
 
 # -- what a worker works with ------------------------------------------------------------------------------------------
@@ -143,10 +150,12 @@ def serve_engine(
     notice: Callable[[str], None],
     should_stop: Callable[[], bool],
     watch: bool = True,
+    claim: whereabouts.Claim | None = None,
 ) -> None:
     """Serve the project until `should_stop`: engine, workers, streams; with `watch`, load changed files.
 
-    Raises EngineUnavailableError where another engine serves it.
+    `claim` is what the user says of a folder that is not where it was. Raises EngineUnavailableError where another
+    engine serves it, RefusedError (HR3051) where the folder is another one and nothing is claimed.
     """
     package = package_place(settings.root, settings.name)
     right = take_right(settings.locks / "engine.lock")
@@ -158,8 +167,16 @@ def serve_engine(
             cure="use that one, or end it first",
             code="HR5010",
         )
-    store = open_store(settings)
+    try:
+        if settings.database.exists():
+            whereabouts.settle(settings.home, claim, secrets.token_hex(8))
+        store = open_store(settings)
+    except BaseException:
+        right.release()
+        raise
     clock = SystemClock()
+    if claim == "copied":
+        notice(_pause_copy(store, clock.now_us()))
     bell = Doorbell(doorbell_path(settings.home))
 
     def spawn(executor: LocalExecutor, worker: str, code: str) -> None:
@@ -194,6 +211,19 @@ def serve_engine(
         bell.close()
         store.close()
         right.release()
+
+
+def _pause_copy(store: EngineSqlStore, now_us: int) -> str:
+    """Ask for the pause of every pipeline that starts by itself, so that a copy does nothing twice; in words."""
+    code = current_code(store.database)
+    pipelines = {} if code is None else definitions.decode(code.project).pipelines
+    names = [name for name, pipeline in pipelines.items() if pipeline.triggers]
+    for name in names:
+        body = {"pipeline": name, "paused": True, "by": "the copy"}
+        store.ask("pause", body, key=f"copied:{secrets.token_hex(8)}", at_us=now_us)
+    cure = "headrace pipelines resume NAME" if names else "none has triggers"
+    paused = f"{', '.join(names) or 'no pipeline'} ({cure})"
+    return f"this is a copy with an identity of its own; paused: {paused}; streams go on with the rows of the copy"
 
 
 # -- a run in this process ---------------------------------------------------------------------------------------------

@@ -88,8 +88,8 @@ class EngineStore(Store, Protocol):
     """What an engine reads besides: its own state at a start, and what others have done since."""
 
     def restore(self, log: str) -> Restored: ...
-    def epoch(self, log: str) -> int:
-        """The epoch of the log's owner; 0 where it has none."""
+    def owner(self, log: str) -> str:
+        """Who has taken the log last; "" where nobody has."""
         ...
 
     def active_run(self, run: str) -> ActiveRun | None:

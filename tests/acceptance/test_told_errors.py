@@ -40,7 +40,7 @@ def look_up(row: dict) -> dict:
     print("looking up with", password.value())
     raise ConnectionError(f"postgres://me:{password.value()}@db refuses")
 """
-TOML = f'[secrets]\npassword = "file:{{root}}/password"\nkey = "file:{{root}}/key"\n'
+TOML = '[secrets]\npassword = "file:{root}/password"\nkey = "file:{root}/key"\n'
 
 
 def test_failures_name_the_users_file_and_no_secret(living: Callable[..., Living]) -> None:

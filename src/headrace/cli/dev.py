@@ -16,12 +16,20 @@ from headrace.cli.news import line_of
 from headrace.cli.output import show_json, show_line
 from headrace.cli.parser import PLAIN, Common, make_app
 from headrace.cli.words import clock
+from headrace.errors import SettingsError
 
 app = make_app("dev", "Start the engine here; it reloads when you save.")
 
 
 @app.default
-def dev(*, workers: int | None = None, no_reload: bool = False, common: Common = PLAIN) -> None:
+def dev(
+    *,
+    workers: int | None = None,
+    no_reload: bool = False,
+    moved: bool = False,
+    copied: bool = False,
+    common: Common = PLAIN,
+) -> None:
     """Start the engine here; it reloads when you save. Ctrl-C ends it; what was running goes on at the next start.
 
     With --json each line is an object: {"at_us", "kind", "fact"} or {"at_us", "notice"}.
@@ -32,9 +40,19 @@ def dev(*, workers: int | None = None, no_reload: bool = False, common: Common =
         How many worker processes at most.
     no_reload
         Do not watch the files: load them once.
+    moved
+        The project's folder was moved or restored: the store goes on here.
+    copied
+        The project's folder is a copy: its store gets an identity of its own, and pipelines with triggers are paused.
     """
     from headrace.app import serve_engine
 
+    if moved and copied:
+        raise SettingsError(
+            "a folder is moved or copied, not both",
+            where="--moved --copied",
+            cure="--moved where the old folder is gone, --copied where both go on",
+        )
     settings = project_settings(common)
     if workers is not None:
         settings = replace(settings, workers=workers)
@@ -46,7 +64,10 @@ def dev(*, workers: int | None = None, no_reload: bool = False, common: Common =
     if not settings.schedules:
         show.notice("schedules do not fire: schedules = true in headrace.toml lets them")
     with stopping() as should_stop:
-        serve_engine(settings, on_facts=show.facts, notice=show.notice, should_stop=should_stop, watch=not no_reload)
+        serve_engine(
+            settings, on_facts=show.facts, notice=show.notice, should_stop=should_stop, watch=not no_reload,
+            claim="moved" if moved else "copied" if copied else None,
+        )  # fmt: skip
     show.notice("stopped")
 
 

@@ -98,12 +98,17 @@ def project(settings: Settings) -> Iterator[Finding]:
     else:
         yield Finding("ok", "code", f"{len(found.project.modules)} modules import")
     from headrace.connectors.secrets import resolve
+    from headrace.executors.redaction import SHORTEST
 
     for name in sorted({*found.secrets, *settings.secrets}):
         try:
-            resolve(name, settings.secrets)
+            value = resolve(name, settings.secrets)
         except HeadraceError as error:
             yield _failed("secret", error)
+            continue
+        if len(value) < SHORTEST:
+            found = f"{name} is shorter than {SHORTEST} characters: it is not concealed in logs and errors"
+            yield Finding("warn", "secret", found, "use a longer value")
         else:
             yield Finding("ok", "secret", f"{name} from {settings.secrets[name]}")
 

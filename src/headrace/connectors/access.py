@@ -246,6 +246,7 @@ class TaskAccess(StoreAccess):
             times = (None, None) if topic.event_time is None else (fact.min_time_us, fact.max_time_us)
             known = (None, None) if topic.known is None else (fact.min_known_us, fact.max_known_us)
             self._topics.append(TopicWrite(topic.name, fact.partition, fact.rows, path, *times, *known, schema))
+            schema = None  # told once
         return ()
 
     def write_table(self, table: TableDef, rows: pl.DataFrame) -> None:

@@ -19,7 +19,10 @@ class Secret:
         self.where: str = user_line()
 
     def value(self) -> str:
-        """The value, resolved now; redacted in logs and never stored. Raises `SettingsError` when it is missing."""
+        """The value, resolved now and never stored. Raises `SettingsError` when it is missing.
+
+        From then on it is `***` in what this process prints and in the text of its errors; not in results and rows.
+        """
         act_now(f"{self.name}.value()", "call it inside the task that needs the value")
         return access().secret(self.name)
 

@@ -175,7 +175,9 @@ def main(arguments: Sequence[str]) -> int:
     write_report(story, report)
     console.print(terminal(story))
     command = "headrace" if shutil.which("headrace") else str(Path(sys.executable).with_name("headrace"))
-    console.print(f"\nThe report: {report}\nLook around: cd {given.keep} && {command} runs ls", highlight=False, soft_wrap=True)
+    console.print(
+        f"\nThe report: {report}\nLook around: cd {given.keep} && {command} runs ls", highlight=False, soft_wrap=True
+    )
     if given.json:
         sys.stdout.buffer.write(msgspec.json.encode(summary) + b"\n")
         sys.stdout.flush()

@@ -93,6 +93,7 @@ class Engine:
         self.on_trouble: Callable[[str], None] | None = None
         self._cursors: dict[str, int] = {}
         self._head = self._epoch = 0
+        self._owner = f"{options.name} {entropy():x}"  # tells this engine from any other, also after an unknown outcome
         self._asked: set[int] = set()
         self._suspects: dict[int, str] = {}
         self._changes = -1
@@ -134,9 +135,10 @@ class Engine:
 
     def _take_log(self) -> Restored:
         restored = self.store.restore(self.options.log)
-        self._head, self._epoch = restored.head, restored.epoch + 1
-        taken = f.LogTaken(self._epoch, self.options.name, self.clock.now_us())
-        self._head = self.store.commit([Append(self.options.log, self._head, (taken,))]).heads[self.options.log]
+        epoch = restored.epoch + 1
+        taken = f.LogTaken(epoch, self._owner, self.clock.now_us())
+        self._head = self.store.commit([Append(self.options.log, restored.head, (taken,))]).heads[self.options.log]
+        self._epoch = epoch
         return restored
 
     def _new_machine(self, restored: Restored, begun: Mapping[str, int], pool_size: int) -> list[Event]:
@@ -195,7 +197,7 @@ class Engine:
         self.workers.abandon()
         begun = self.workers.end_strangers()
         try:
-            if self.store.epoch(self.options.log) != self._epoch:
+            if self.store.owner(self.options.log) != self._owner:
                 raise SupersededError(
                     "another engine has taken this log", where=self.options.log, cure="this engine stops"
                 )

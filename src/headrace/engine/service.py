@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from headrace.definitions.project import Project
 from headrace.engine.loader import LoadedCode
 from headrace.engine.loop import Engine
 from headrace.engine.recovery import closing_facts
@@ -82,6 +83,7 @@ class Service:
         if known and (self._code_folder / known).exists():
             # What was deployed goes on at once; whether the files have changed since is looked at beside it.
             self._serve(known)
+            self._notice(f"serves {known}, deployed before: {_in_words(self.engine.machine.project)}")
             threading.Thread(target=self._load_aside, args=(None,), daemon=True).start()
         else:
             self._take(self._loading(None))
@@ -136,7 +138,7 @@ class Service:
         is_new = code.code != machine.code
         self.engine.give([Deployed(code.code, code.project, code.body, loaded.request)])
         if is_new or not self._serving:
-            self._notice(f"deployed {code.code}: {_in_words(code)}")
+            self._notice(f"deployed {code.code}: {_in_words(code.project)}")
             self._serve(code.code)
 
     def _serve(self, code: str) -> None:
@@ -201,8 +203,7 @@ class Service:
                 self._notice(f"the store is held by process {pid} for {seconds:.0f} s; headrace doctor says more")
 
 
-def _in_words(code: LoadedCode) -> str:
-    project = code.project
+def _in_words(project: Project) -> str:
     counts = [
         (len(project.pipelines), "pipeline"),
         (len(project.streams), "stream"),

@@ -75,7 +75,7 @@ def test_a_column_of_nulls_gets_its_type_with_its_first_value(store: SqlStore) -
 
 
 def test_what_no_schema_can_name_is_refused_at_once(store: SqlStore) -> None:
-    with pytest.raises(SchemaError, match="column 'x': .* is not a type that a column can have"):
+    with pytest.raises(SchemaError, match=r"column 'x': .* is not a type that a column can have"):
         append(store, "clients", LOOSE, pl.DataFrame([{**ROW, "x": timedelta(1)}]), at_us=1)
     assert store.topic_columns("loose") is None
 
@@ -140,3 +140,10 @@ def test_what_was_not_committed_is_no_shape() -> None:
     assert shapes.shape(LOOSE, [ROW], 1).fact is not None
     shapes.settle()
     assert shapes.shape(LOOSE, [ROW], 1).fact is None
+
+
+def test_an_attempt_that_writes_to_many_partitions_tells_the_columns_once(tmp_path: Path) -> None:
+    access = Rig(tmp_path).access()
+    access.append(LOOSE, [{**ROW, "id": n} for n in range(40)])
+    told = [write.schema is not None for write in access.effects.topics]
+    assert told == [True, False, False, False]

@@ -61,9 +61,9 @@ class EngineSqlStore(SqlStore):
             base.streaks, monitored,
         )  # fmt: skip
 
-    def epoch(self, log: str) -> int:
-        rows = self.database.read("SELECT epoch FROM logs WHERE name = ?", (log,))
-        return int(rows[0][0] or 0) if rows else 0
+    def owner(self, log: str) -> str:
+        rows = self.database.read("SELECT owner FROM logs WHERE name = ?", (log,))
+        return rows[0][0] or "" if rows else ""
 
     def active_run(self, run: str) -> ActiveRun | None:
         return restore.active_run(self.database, run)
