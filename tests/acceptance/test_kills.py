@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -312,3 +313,36 @@ def test_an_engine_killed_over_a_stopped_worker_and_a_batch_is_followed_by_one_t
     project.audit(run)
     assert signed(project, run) == [(0, 1), (0, 2), (1, 1), (2, 1)]
     expect_doubled(project, range(500))
+
+
+def test_an_engine_waits_for_space_on_the_disk_and_goes_on(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(disk)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"disk full: needs the right to mount a small tmpfs ({done.stderr.strip()})")
+    project = Living(disk / "p", HOLD, "")
+    try:
+        project.start()
+        project.trigger("held", gate="g", n=2)
+        project.until(lambda: len(project.ledger("hold")) >= 2, "both items have begun")
+        _fill(disk / "ballast")
+        project.open("g")  # a file without content takes no block
+        project.until(lambda: "tries again" in project.said(), "the engine meets the full disk")
+        assert project.engine.poll() is None
+        (disk / "ballast").unlink()
+        project.until(lambda: project.rows("SELECT state FROM runs") == [("succeeded",)], "the run has succeeded")
+    finally:
+        project.end()
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def _fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as file:
+        size = 1 << 20
+        while size:
+            try:
+                file.write(bytes(size))
+            except OSError:
+                size //= 2

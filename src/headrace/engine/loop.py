@@ -17,7 +17,16 @@ from headrace.engine.recovery import closing_facts, fill_machine, restore_run
 from headrace.errors import HeadraceError, NotFoundError, RefusedError, StoreError, SupersededError
 from headrace.ports import Append, Clock, EngineStore, Request, Workers
 from headrace.runs import facts as f
-from headrace.runs.commands import AnswerPin, Command, KillWorker, ReloadRun, SpawnWorker, StartAttempt, StopWorker
+from headrace.runs.commands import (
+    AnswerPin,
+    CancelAttempt,
+    Command,
+    KillWorker,
+    ReloadRun,
+    SpawnWorker,
+    StartAttempt,
+    StopWorker,
+)
 from headrace.runs.desks import Desks
 from headrace.runs.events import (
     AliasAsked,
@@ -330,6 +339,8 @@ class Engine:
                     self.workers.spawn(worker, code)
                 case StopWorker(worker=worker):
                     self.workers.stop(worker)
+                case CancelAttempt(worker=worker, serial=serial):
+                    self.workers.cancel(worker, serial)
                 case KillWorker(worker=worker, why=why):
                     self.workers.kill(worker, why)
                 case AnswerPin():

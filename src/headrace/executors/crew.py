@@ -62,6 +62,9 @@ class LocalCrew:
     def stop(self, worker: str) -> None:
         self._executor.send(worker, [Stop()])
 
+    def cancel(self, worker: str, serial: int) -> None:
+        self._executor.cancel(worker, serial)
+
     def kill(self, worker: str, why: str) -> None:
         self._kill_why[worker] = why
         self._executor.kill(worker)

@@ -42,6 +42,13 @@ class HereCrew:
     def stop(self, worker: str) -> None:
         self._ready.append(e.WorkerDied(worker, 0, "asked to leave"))
 
+    def cancel(self, worker: str, serial: int) -> None:
+        """What waits is not run; what runs here runs to its end."""
+        waiting = next((pair for pair in self._queue if pair[1].serial == serial), None)
+        if waiting is not None:
+            self._queue.remove(waiting)
+            self._ready.append(e.AttemptErrored(worker, serial, "the run was cancelled", retryable=False))
+
     def kill(self, worker: str, why: str) -> None:
         """An attempt in this process cannot be killed; what waits in the queue is not begun."""
         begun = self._executor.begun(worker).serial

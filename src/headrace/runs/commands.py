@@ -41,6 +41,14 @@ class StopWorker:
 
 
 @dataclass(frozen=True, slots=True)
+class CancelAttempt:
+    """Tell the attempt to stop: raised inside its code, or answered at once where it waits in the worker's queue."""
+
+    worker: str
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
 class KillWorker:
     worker: str
     why: str
@@ -61,4 +69,4 @@ class ReloadRun:
     run: str
 
 
-Command = StartAttempt | SpawnWorker | StopWorker | KillWorker | AnswerPin | ReloadRun
+Command = StartAttempt | SpawnWorker | StopWorker | CancelAttempt | KillWorker | AnswerPin | ReloadRun

@@ -21,7 +21,7 @@ from headrace.errors import HeadraceError, NotFoundError, RefusedError
 from headrace.runs import events as e
 from headrace.runs import facts as f
 from headrace.runs.active import Active
-from headrace.runs.commands import AnswerPin, Command, KillWorker, ReloadRun
+from headrace.runs.commands import AnswerPin, CancelAttempt, Command, KillWorker, ReloadRun
 from headrace.runs.desks import Desks
 from headrace.runs.handout import Handout
 from headrace.runs.monitoring import PREFIX as MONITOR_PREFIX
@@ -33,6 +33,7 @@ from headrace.runs.retry import retry_delay_us
 from headrace.runs.timers import Timers
 
 UNREADY_LIMIT = 3
+CANCEL_GRACE_US = 5_000_000
 
 
 @dataclass(slots=True)
@@ -259,8 +260,13 @@ class Machine:
 
     def _on_errored(self, event: e.AttemptErrored) -> Iterator[Fact]:
         found = self._flight(event.worker, event.serial)
-        if found is not None:
-            yield self._failure(*found, event.error, event.detail, event.log, retryable=event.retryable)
+        if found is None:
+            return
+        active, flight = found
+        if active.is_cancelled:
+            yield f.AttemptCancelled(*_place(flight), self._now_us)
+        else:
+            yield self._failure(active, flight, event.error, event.detail, event.log, retryable=event.retryable)
 
     def _failure(
         self, active: Active, flight: Flight, error: str, detail: str, log: f.LogSpan | None, *, retryable: bool = True
@@ -352,9 +358,10 @@ class Machine:
         if not active.is_cancelled:
             yield f.RunCancelled(event.run, self._now_us, event.by)
             for worker in self.pool.workers.values():
-                if any(flight.run == event.run for flight in worker.flights.values()):
-                    worker.is_leaving = True
-                    self.command(KillWorker(worker.name, f"run {event.run} was cancelled"))
+                for serial, flight in worker.flights.items():
+                    if flight.run == event.run:
+                        self.command(CancelAttempt(worker.name, serial))
+                        self.timers.add(self._mono_us + CANCEL_GRACE_US, "grace", (worker.name, serial))
         yield from self._answered(event.request, {"run": event.run})
 
     def _on_retry(self, event: e.RetryAsked) -> Iterator[Fact]:
@@ -459,6 +466,8 @@ class Machine:
                     self._fire_retry(*about)
                 case "timeout":
                     self._fire_timeout(*about)
+                case "grace":
+                    self._end_grace(*about)
                 case _:
                     active = self.runs.get(about[0])
                     if active is not None and active.waits:
@@ -488,6 +497,13 @@ class Machine:
         error = f"TimeoutError: the attempt took longer than its timeout of {flight.timeout_us / 1e6:g} s"
         self.emit(self._failure(self.runs[flight.run], flight, error, "", None))
         self.command(KillWorker(worker_name, "an attempt timed out"))
+
+    def _end_grace(self, worker_name: str, serial: int) -> None:
+        """An attempt that was told to stop and has not: its worker is ended."""
+        worker = self.pool.workers.get(worker_name)
+        if worker is not None and serial in worker.flights:
+            worker.is_leaving = True
+            self.command(KillWorker(worker_name, "an attempt of a cancelled run did not stop"))
 
     # -- applying ------------------------------------------------------------------------------------------------
 

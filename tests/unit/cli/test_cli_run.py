@@ -85,6 +85,17 @@ def test_doctor_names_a_secret_without_value(
     assert "NO_SUCH_VARIABLE" in secret["cure"]
 
 
+def test_doctor_names_a_secret_that_is_too_short_to_be_concealed(
+    headrace: Headrace, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toml = project / "headrace.toml"
+    toml.write_text(toml.read_text() + '\n[secrets]\npin = "env:TEST_PIN"\n')
+    monkeypatch.setenv("TEST_PIN", "123")
+    result = headrace("doctor")
+    assert "pin is shorter than 4 characters: it is not concealed in logs and errors" in result.out
+    assert "123" not in result.out
+
+
 def test_doctor_finds_a_damaged_store(headrace: Headrace, project: Path) -> None:
     (project / ".headrace").mkdir()
     (project / ".headrace" / "headrace.db").write_bytes(b"this is not a database" * 400)

@@ -9,7 +9,7 @@ from typing import Any
 from headrace.definitions.nodes import Graph
 from headrace.definitions.project import ParamDef, PipelineDef, Project
 from headrace.runs import facts as f
-from headrace.runs.commands import KillWorker, SpawnWorker, StartAttempt, StopWorker
+from headrace.runs.commands import CancelAttempt, KillWorker, SpawnWorker, StartAttempt, StopWorker
 from headrace.runs.events import AttemptDone, AttemptErrored, Deployed, Event, RunAsked, WorkerDied, WorkerReady
 from headrace.runs.machine import Machine
 
@@ -45,6 +45,10 @@ class Driver:
                 case StartAttempt():
                     self.starts.append(command)
                     self.pending.append(self._attempt(command))
+                case CancelAttempt(worker=worker, serial=serial):
+                    waits = [x for x in self.pending if getattr(x, "serial", 0) == serial and x.worker == worker]
+                    self.pending = [x for x in self.pending if x not in waits]
+                    self.pending.append(AttemptErrored(worker, serial, "the run was cancelled", retryable=False))
                 case KillWorker(worker=worker, why=why):
                     begun = max((s.serial for s in self.starts if s.worker == worker), default=0)
                     self.pending = [e for e in self.pending if getattr(e, "worker", "") != worker]

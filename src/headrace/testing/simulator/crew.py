@@ -83,6 +83,18 @@ class SimCrew:
         if (found := self.workers.get(worker)) is not None:
             self.world.after(self.world.within(100, 50_000), self._die, found, "asked to leave")
 
+    def cancel(self, worker: str, serial: int) -> None:
+        self._may_die()
+        found = self.workers.get(worker)
+        if found is None or found.state == "gone":
+            return
+        waiting = next((pair for pair in found.queue if pair[0].serial == serial), None)
+        if waiting is not None:
+            found.queue.remove(waiting)
+            self.world.after(self.world.within(100, 10_000), self._tell, _cancelled(worker, serial))
+        elif self.world.rng.random() < 0.5:  # else its code does not listen
+            self.world.after(self.world.within(100, 50_000), self._leave_off, found, serial)
+
     def kill(self, worker: str, why: str) -> None:
         self._may_die()
         if (found := self.workers.get(worker)) is not None:
@@ -189,6 +201,14 @@ class SimCrew:
         worker.current = None
         self._next(worker)
 
+    def _leave_off(self, worker: SimWorker, serial: int) -> None:
+        if worker.state == "gone" or worker.current is None or worker.begun != serial:
+            return
+        self.world.saw["an attempt stopped when it was told"] += 1
+        worker.current = worker.asks = None
+        self._tell(_cancelled(worker.name, serial))
+        self._next(worker)
+
     def _report(self, name: str, serial: int, behaviour: Behaviour, reads: tuple[Read, ...]) -> e.Event:
         if behaviour.error is not None:
             return e.AttemptErrored(name, serial, behaviour.error, retryable=behaviour.retryable)
@@ -206,6 +226,10 @@ class SimCrew:
             start, active = worker.current
             report = self._report(worker.name, start.serial, outcome_of(self.world, self.drawn, start, active), ())
             self.world.after(self.world.within(0, 5 * SECOND), self._tell, report)
+
+
+def _cancelled(worker: str, serial: int) -> e.Event:
+    return e.AttemptErrored(worker, serial, "the run was cancelled", retryable=False)
 
 
 def _begun(start: StartAttempt, at_us: int) -> Begun:
