@@ -262,7 +262,9 @@ class HereRun:
         ]
         detail = "".join(f"\n{name}: {item.error}\n{item.detail or ''}" for name, item in failed[:1])
         why = row.end_why if row else ""
-        raise RunFailedError(f"run {self.id} of {self._definition.name} {self.state}: {why}{detail}")
+        error = RunFailedError(f"run {self.id} of {self._definition.name} {self.state}: {why}{detail}")
+        error.run = self
+        raise error
 
     def __repr__(self) -> str:
         return f"<run {self.id} of {self._definition.name}: {self.state}>"
@@ -284,13 +286,18 @@ def run_here(
     clock: Clock | None = None,
     on_facts: Callable[[Any], None] | None = None,
 ) -> HereRun:
-    """Run a pipeline object in this process, to its end, as an engine for one run with a log of its own."""
+    """Run a pipeline object in this process, to its end, as an engine for one run with a log of its own.
+
+    Raises RunFailedError, with the run as `run`, where it does not succeed.
+    """
     del args  # bound to names by the caller
     settings = settings or current_settings()
     loaded = freeze("here", [pipeline])
     if loaded.problems:
         raise _problem(loaded)
-    return run_loaded(settings, loaded, pipeline.name, dict(kwargs), clock=clock, on_facts=on_facts)
+    run = run_loaded(settings, loaded, pipeline.name, dict(kwargs), clock=clock, on_facts=on_facts)
+    run.raise_for_state()
+    return run
 
 
 def run_loaded(

@@ -17,6 +17,8 @@ HeadraceError
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class HeadraceError(Exception):
     """Base of all errors raised on purpose.
@@ -96,6 +98,9 @@ class EngineUnavailableError(HeadraceError):
 
 
 class RunFailedError(HeadraceError):
+    """A run ended without success. `run` is the run, where it happened in this process: its values can be looked at."""
+
+    run: Any = None
     code = "HR6000"
     exit_code = 1
 

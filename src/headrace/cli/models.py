@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from headrace.cli.client import ask_and_wait
 from headrace.cli.here import open_here
@@ -11,9 +12,13 @@ from headrace.cli.output import show_fields, show_json, show_line, show_table
 from headrace.cli.parser import PLAIN, Common, Wait, make_app
 from headrace.cli.words import local
 
+if TYPE_CHECKING:
+    from headrace.store.sql.reads.models import AliasRow, VersionRow
+
 app = make_app("models", "Models: their versions, which one serves and why, and moving it by hand.")
 
 CHAMPION = "champion"
+_ONLY_IN_JSON = ("_se", "log_loss", "accuracy", ":false_alarms")
 
 
 @app.command
@@ -61,7 +66,7 @@ def show(name: str, /, *, limit: int = 20, common: Common = PLAIN) -> None:
     with open_here(common) as here:
         known("model", name, {*here.project.models, *(row.model for row in models.models(here.db))})
         versions = models.versions(here.db, name, limit=limit)
-        history = models.alias_history(here.db, name, limit=limit)
+        history = models.alias_history(here.db, name, limit=1000)
         asks = models.asks(here.db, name, limit=limit)
         controller = models.controller(here.db, name)
     if common.json:
@@ -69,7 +74,7 @@ def show(name: str, /, *, limit: int = 20, common: Common = PLAIN) -> None:
             {
                 "model": name,
                 "versions": versions,
-                "aliases": history,
+                "aliases": history[:limit],
                 "asks": asks,
                 "controller": None if controller is None else {"why": controller.why, "at_us": controller.at_us},
             }
@@ -77,8 +82,8 @@ def show(name: str, /, *, limit: int = 20, common: Common = PLAIN) -> None:
     show_fields([("model", name), ("controller", controller.why if controller else "idle: nobody has asked")])
     print()
     show_table(
-        ("#VERSION", "STATE", "RUN", "#TEST ROWS", "METRICS", "WHY"),
-        [(v.version, v.state, v.run, f"{v.rows_test:,}", _metrics(v.evidence), v.why) for v in versions],
+        ("#VERSION", "STATE", "WHY", "RUN", "#TEST ROWS", "METRICS"),
+        [(v.version, *_verdict(v, history), v.run, f"{v.rows_test:,}", _metrics(v.evidence)) for v in versions],
         empty="it has no version",
     )
     print()
@@ -155,8 +160,21 @@ def _move(name: str, alias: str, version: int | None, no_wait: bool, timeout: fl
     return show_line(f"version {now} is the {alias} of {name}")
 
 
+def _verdict(version: VersionRow, moves: Sequence[AliasRow]) -> tuple[str, str]:
+    """The state of a version, and why it was promoted or rejected: for a retired one who took its place.
+
+    `moves` are those of the model's aliases, newest first.
+    """
+    own = next((move for move in moves if move.alias == CHAMPION and move.version == version.version), None)
+    next_one = next((move for move in moves if move.alias == CHAMPION and move.previous == version.version), None)
+    state = f"retired by {next_one.version}" if version.state == "retired" and next_one is not None else version.state
+    return state, (version.why if own is None else own.why) or ""
+
+
 def _metrics(evidence: Any) -> str:
+    """The metrics that the limits and the gate are about; --json has all."""
     metrics = evidence.get("metrics") if isinstance(evidence, dict) else None
     if not isinstance(metrics, dict):
         return ""
-    return " ".join(f"{name}={value:.4g}" for name, value in metrics.items() if isinstance(value, (int, float)))
+    shown = {name: value for name, value in metrics.items() if not name.endswith(_ONLY_IN_JSON)}
+    return " ".join(f"{name}={value:.4g}" for name, value in shown.items() if isinstance(value, (int, float)))

@@ -26,4 +26,8 @@ def split(rows: pl.DataFrame, last: str, by: str | None = None) -> tuple[pl.Data
             f"the rows do not carry their event time; columns: {', '.join(rows.columns)}",
             cure='name the column:  hr.split(rows, last="14d", by="scheduled")',
         )
-    return importlib.import_module("headrace.models.split").split(rows, last=last, by=by or EVENT_TIME)
+    fit, test = importlib.import_module("headrace.models.split").split(rows, last=last, by=by or EVENT_TIME)
+    if by is None or by == EVENT_TIME:
+        return fit, test
+    # `Model.register` judges by event time, so the rows carry it from here on.
+    return fit.with_columns(fit[by].alias(EVENT_TIME)), test.with_columns(test[by].alias(EVENT_TIME))

@@ -1,0 +1,212 @@
+"""Pipelines run in this process, as in a script, a notebook or a test: everything that authoring offers, end to end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import polars as pl
+import pytest
+
+import headrace as hr
+from headrace.errors import RunFailedError
+
+orders = hr.Table("orders")
+by_day = hr.Table("by_day", by="window")
+customers = hr.Table("customers", key="id")
+clicks = hr.Topic("clicks", schema={"id": str, "n": int}, key="id")
+
+
+@hr.task
+def numbers(n: int) -> list[int]:
+    return list(range(n))
+
+
+@hr.task
+def double(x: int) -> int:
+    return 2 * x
+
+
+@hr.task
+def total(xs: list[int]) -> int:
+    return sum(xs)
+
+
+@hr.task
+def fed_total(xs: Iterable[int]) -> int:
+    return sum(xs)
+
+
+def test_a_map_feeds_its_consumer_at_once_or_one_by_one() -> None:
+    @hr.pipeline
+    def mapped(n: int) -> tuple[int, int]:
+        doubled = double.map(numbers(n))
+        return total(doubled), fed_total(doubled)
+
+    assert mapped.run(10).result() == (90, 90)
+
+
+def test_maps_nest() -> None:
+    @hr.pipeline
+    def nested() -> list[int]:
+        return hr.map(lambda n: total(hr.map(lambda x: double(x), numbers(n))), numbers.using(name="outer")(4))
+
+    assert nested.run().result() == [0, 0, 2, 6]
+
+
+def test_a_frame_maps_over_its_rows() -> None:
+    @hr.task
+    def frame() -> pl.DataFrame:
+        return pl.DataFrame({"a": [1, 2], "b": ["x", "y"]})
+
+    @hr.task
+    def word(row: dict[str, object]) -> str:
+        return f"{row['a']}{row['b']}"
+
+    @hr.pipeline
+    def rows() -> list[str]:
+        return word.map(frame())
+
+    assert rows.run().result() == ["1x", "2y"]
+
+
+@pytest.mark.parametrize(("n", "expected"), [(1, "small"), (100, "big")])
+def test_a_branch_takes_one_side(n: int, expected: str) -> None:
+    @hr.task
+    def is_big(n: int) -> bool:
+        return n > 10
+
+    @hr.task
+    def name(word: str) -> str:
+        return word
+
+    @hr.task
+    def shout(word: str) -> str:
+        return word.upper()
+
+    @hr.pipeline
+    def branch(n: int) -> str:
+        return shout(hr.when(is_big(n), lambda: name("big"), lambda: name("small")))
+
+    assert branch.run(n).result() == expected.upper()
+
+
+def test_unpacked_results_and_containers_arrive() -> None:
+    @hr.task
+    def pair() -> tuple[int, pl.DataFrame]:
+        return 3, pl.DataFrame({"x": [1, 2, 3]})
+
+    @hr.task
+    def use(parts: dict[str, object], both: list[object]) -> int:
+        frame = both[1]
+        assert isinstance(frame, pl.DataFrame)
+        assert isinstance(parts["n"], int)
+        return parts["n"] + frame.height
+
+    @hr.pipeline
+    def contained() -> int:
+        n, frame = pair()
+        return use({"n": n}, [1, frame])
+
+    assert contained.run().result() == 6
+
+
+def test_a_failure_raises_with_the_task_its_line_and_the_run() -> None:
+    @hr.task
+    def breaks() -> None:
+        raise ValueError("no such thing")
+
+    @hr.pipeline
+    def broken() -> None:
+        breaks()
+
+    with pytest.raises(RunFailedError, match="breaks: ValueError: no such thing") as caught:
+        broken.run()
+    assert caught.value.run.state == "failed"
+
+
+def test_a_retry_keeps_the_idempotency_key_and_grows_the_token() -> None:
+    seen: list[tuple[str, int, int]] = []
+
+    @hr.task(retries=2, backoff="1ms")
+    def flaky() -> int:
+        me = hr.current()
+        assert me is not None
+        seen.append((me.key, me.attempt, me.token))
+        if len(seen) < 3:
+            raise OSError("later")
+        return len(seen)
+
+    @hr.pipeline
+    def tries() -> int:
+        return flaky()
+
+    assert tries.run().result() == 3
+    assert len({key for key, _, _ in seen}) == 1
+    assert [attempt for _, attempt, _ in seen] == [1, 2, 3]
+    assert sorted(token for _, _, token in seen) == [token for _, _, token in seen]
+
+
+def test_tables_are_written_whole_by_window_or_by_key() -> None:
+    @hr.task(to=orders)
+    def make(n: int) -> pl.DataFrame:
+        return pl.DataFrame({"x": list(range(n))})
+
+    @hr.task(to=by_day)
+    def day(window: hr.Window) -> pl.DataFrame:
+        return pl.DataFrame({"day": [window.start.date().isoformat()]})
+
+    @hr.task(to=customers)
+    def upsert(name: str) -> pl.DataFrame:
+        return pl.DataFrame({"id": [1, 2], "name": [name, name]})
+
+    @hr.pipeline
+    def whole(n: int) -> None:
+        make(n)
+
+    @hr.pipeline
+    def daily(window: hr.Window) -> None:
+        day(window)
+
+    @hr.pipeline
+    def keyed(name: str) -> None:
+        upsert(name)
+
+    whole.run(3)
+    whole.run(2)
+    assert orders.read()["x"].to_list() == [0, 1]
+    for start in ("2026-01-01", "2026-01-02", "2026-01-01"):
+        daily.run(hr.Window(start, "1d"))
+    assert sorted(by_day.read()["day"]) == ["2026-01-01", "2026-01-02"]
+    keyed.run("ada")
+    keyed.run("eve")
+    assert customers.read().sort("id").rows() == [(1, "eve"), (2, "eve")]
+
+
+def test_what_a_task_appends_is_there_when_it_is_accepted() -> None:
+    @hr.task
+    def click(n: int) -> None:
+        clicks.append([{"id": f"c{i}", "n": i} for i in range(n)])
+
+    @hr.pipeline
+    def clicking(n: int) -> None:
+        click(n)
+
+    clicking.run(5)
+    assert sorted(clicks.read()["n"]) == [0, 1, 2, 3, 4]
+    clicks.append([{"id": "here", "n": 9}])
+    assert clicks.read().height == 6
+
+
+def test_a_value_that_nothing_can_store_says_so() -> None:
+    @hr.task
+    def lock() -> object:
+        import threading
+
+        return threading.Lock()
+
+    @hr.pipeline
+    def stores() -> object:
+        return lock()
+
+    with pytest.raises(RunFailedError, match="HR14"):
+        stores.run()
