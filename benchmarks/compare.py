@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.result import Line, read_lines
-from benchmarks.tables import table, told
+from benchmarks.tables import digits, table, told
 
 _HEAD = ("scenario", "figure", "size", "A", "B", "B to A", "A to its limit", "B to its limit", "ranges")
 
@@ -42,7 +42,7 @@ def _row(a: Line, b: Line) -> tuple[str, ...]:
 
 
 def _times(line: Line) -> str:
-    return "" if line.times_limit is None else f"{line.times_limit:.2g}"
+    return "" if line.times_limit is None else digits(line.times_limit, 2)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.result import Line, read_lines
-from benchmarks.tables import span, table, told
+from benchmarks.tables import digits, span, table, told
 
 OUT = Path(__file__).parents[1] / "docs" / "performance.md"
 _HEAD = (
@@ -24,7 +24,7 @@ _HEAD = (
 )
 _INTRODUCTION = """# Performance
 
-Written by `python -m benchmarks.report FILE` from what `make bench` measured on {when}: {runs} runs of each after a
+Written by `python -m benchmarks.report FILE` from what `python -m benchmarks.run` measured on {when}: {runs} runs of each after a
 warm-up, medians. A real project in a folder of its own, a real engine (`headrace dev --no-reload`) with worker and
 stream processes, SQLite with `synchronous=FULL`. Tasks do nothing, so that the figures are what Headrace costs.
 
@@ -71,7 +71,7 @@ def page(lines: Sequence[Line]) -> str:
 
 def _row(line: Line) -> tuple[str, ...]:
     met = {True: "yes", False: "**no**", None: ""}[line.met]
-    ratio = "" if line.times_limit is None else f"{line.times_limit:.2g}"
+    ratio = "" if line.times_limit is None else digits(line.times_limit, 2)
     return (
         f"`{line.scenario}`", line.figure, f"{line.size:,}", told(line.target, line.unit), told(line.median, line.unit),
         span(line.low, line.high, line.unit), told(line.limit, line.unit), ratio, met, f"{line.foreign_cpu:.1f}",

@@ -17,8 +17,8 @@ def told(value: float | None, unit: str) -> str:
         return ""
     if unit == SECONDS:
         scale, word = next(pair for pair in _SCALES if value >= pair[0] or pair is _SCALES[-1])
-        return f"{_digits(value / scale)} {word}"
-    return f"{_digits(value)} {unit}"
+        return f"{digits(value / scale)} {word}"
+    return f"{digits(value)} {unit}"
 
 
 def span(low: float, high: float, unit: str) -> str:
@@ -32,9 +32,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-def _digits(value: float) -> str:
-    """Three digits that count."""
-    number = float(f"{value:.3g}")
+def digits(value: float, count: int = 3) -> str:
+    """So many digits that count, and no exponent."""
+    number = float(f"{value:.{count}g}")
     return f"{number:,.0f}" if abs(number) >= 100 else f"{number:g}"
 
 

@@ -122,7 +122,7 @@ def _ask(
 
 
 def _outcome(here: Here, asked: Asked, no_wait: bool, timeout_s: float) -> dict[str, Any]:
-    if no_wait:
+    if no_wait or (here.engine is None and here.store.answer(asked.id) is None):
         return {"request": asked.id, "run": None, "problem": None}
     try:
         return {"request": asked.id, "run": answer(here, asked, timeout_s=timeout_s).get("run"), "problem": None}

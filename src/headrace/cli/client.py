@@ -46,7 +46,7 @@ def ask(here: Here, verb: str, body: dict[str, Any], *, key: str | None = None) 
     request = here.store.ask(verb, {**body, "by": user()}, key=chosen, at_us=now_us())
     ring(doorbell_path(here.settings.home))
     if here.engine is None:
-        notice(f"no engine is running: request {request} is stored and will be done when `headrace dev` starts")
+        notice(f"no engine is alive: request {request} is stored; it will be done when `headrace dev` starts")
     return Asked(request, chosen, verb)
 
 
@@ -61,7 +61,9 @@ def answer(here: Here, asked: Asked, *, timeout_s: float) -> Any:
             raise EngineUnavailableError(
                 f"request {asked.id} ({asked.verb}) is stored, and no engine has answered it for {timeout_s:g} s",
                 where=str(here.settings.home),
-                cure="headrace dev" if here.engine is None else "the engine is busy: see headrace why",
+                cure="headrace dev"
+                if here.engine is None
+                else "the engine is busy: see headrace why; it is done later",
                 code="HR5020",
             )
         time.sleep(_POLL_S)
@@ -75,6 +77,7 @@ def answer(here: Here, asked: Asked, *, timeout_s: float) -> Any:
 def ask_and_wait(
     here: Here, verb: str, body: dict[str, Any], *, no_wait: bool, timeout_s: float
 ) -> tuple[Asked, Any | None]:
-    """The request, and its answer (None with `no_wait`)."""
+    """The request, and its answer: None with `no_wait`, and where no engine is alive that could give one."""
     asked = ask(here, verb, body)
-    return asked, None if no_wait else answer(here, asked, timeout_s=timeout_s)
+    is_over = no_wait or here.engine is None
+    return asked, None if is_over else answer(here, asked, timeout_s=timeout_s)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from headrace.cli.here import open_here
+from typing import TYPE_CHECKING
+
+from headrace.cli.here import Here, open_here
 from headrace.cli.names import known
 from headrace.cli.output import notice, show_fields, show_json, show_table
 from headrace.cli.parser import PLAIN, Common, make_app
 from headrace.cli.words import count, local
 from headrace.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from headrace.store.sql.reads.streams import DeadLetterRow
 
 app = make_app("dead-letters", "Dead letters: rows that a stream could not process, with the reason of each.")
 
@@ -36,7 +41,7 @@ def ls(stream: str | None = None, /, *, after: int = 0, limit: int = 20, common:
         return show_json(letters)
     show_table(
         ("ID", "STREAM", "ROW", "REASON", "ERROR"),
-        [(x.id, x.stream, f"{x.topic}/{x.partition}/{x.offset}", x.reason, x.error) for x in letters],
+        [(x.id, x.stream, f"{x.topic}/{x.partition}/{x.offset}", x.reason, _last_line(x.error)) for x in letters],
         empty="no dead letters",
     )
     if total > len(letters) and letters:
@@ -51,18 +56,10 @@ def show(row: str, /, *, common: Common = PLAIN) -> None:
     Parameters
     ----------
     row
-        Where it lies, STREAM/TOPIC/PARTITION/OFFSET, or TOPIC/PARTITION/OFFSET as `ls` shows it.
+        Its ID or its ROW as `ls` shows them; of a row that died in several streams STREAM/TOPIC/PARTITION/OFFSET.
     """
-    from headrace.store.sql.reads import streams
-
-    parts = row.split("/")
     with open_here(common) as here:
-        found = None
-        if len(parts) in (3, 4) and parts[-1].isdecimal() and parts[-2].isdecimal():
-            names = [parts[0]] if len(parts) == 4 else sorted({s.stream for s in streams.shards(here.db)})
-            topic, partition, offset = parts[-3], int(parts[-2]), int(parts[-1])
-            letters = (streams.dead_letter(here.db, name, topic, partition, offset) for name in names)
-            found = next((letter for letter in letters if letter is not None), None)
+        found = _found(here, row)
     if found is None:
         raise NotFoundError(f"there is no dead letter {row!r}", cure="headrace dead-letters ls", code="HR2012")
     if common.json:
@@ -78,3 +75,23 @@ def show(row: str, /, *, common: Common = PLAIN) -> None:
         ]
     )
     return print(f"\n{found.payload}")
+
+
+def _found(here: Here, row: str) -> DeadLetterRow | None:
+    from headrace.store.sql.reads import streams
+
+    names = sorted({shard.stream for shard in streams.shards(here.db)})
+    parts = row.split("/")
+    if row.isdecimal():
+        nearest = (streams.dead_letters(here.db, name, after=int(row) - 1, limit=1) for name in names)
+        return next((letter for page in nearest for letter in page if letter.id == int(row)), None)
+    if len(parts) not in (3, 4) or not (parts[-1].isdecimal() and parts[-2].isdecimal()):
+        return None
+    topic, partition, offset = parts[-3], int(parts[-2]), int(parts[-1])
+    chosen = [parts[0]] if len(parts) == 4 else names
+    letters = (streams.dead_letter(here.db, name, topic, partition, offset) for name in chosen)
+    return next((letter for letter in letters if letter is not None), None)
+
+
+def _last_line(text: str) -> str:
+    return text.strip().rpartition("\n")[2]

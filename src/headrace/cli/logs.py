@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from cyclopts import Parameter
 
@@ -37,8 +37,7 @@ def logs(
 ) -> None:
     """Show what the tasks of a run have printed, attempt by attempt; and the traceback of what failed.
 
-    With --json each line is an object: {"task", "item", "attempt", "state", "line"}; what comes from a running attempt
-    is {"worker", "state", "line"}, since a worker may hold several attempts.
+    With --json each line is an object: {"task", "item", "attempt", "state", "line"}.
 
     Parameters
     ----------
@@ -59,34 +58,38 @@ def logs(
             names = [node.name for node in graph_of(here, row).nodes] or [c.node for c in runs.cells(here.db, row.run)]
             task = known("task", task, names, cure=f"headrace runs show {row.run}")
         reader = _Reader(here, row.run, task, item, common)
-        shown = reader.show_ended()
+        shown = reader.show_ended() + reader.show_running()
         while follow and (now := runs.run(here.db, row.run)) is not None and now.ended_us is None:
-            reader.show_running()
             time.sleep(_POLL_S)
-            shown += reader.show_ended()
+            shown += reader.show_ended() + reader.show_running()
         shown += reader.show_ended()
         if not shown and not follow:
             notice(f"nothing was printed yet by {task or 'the tasks'} of run {row.run}: headrace why {row.run}")
 
 
-@dataclass
-class _Shown:
-    """The part [first, end) of a worker's file that was shown while its attempts ran."""
+class _Running(NamedTuple):
+    """An attempt that runs, and the file that it prints to."""
 
-    first: int
-    end: int
+    run: str
+    node: str
+    path: str
+    item: int
+    attempt: int
+    worker: str
+    file: str
 
 
 @dataclass
 class _Reader:
-    """Shows each attempt once. `live`: by file, what was shown of it before its attempts had ended."""
+    """Shows each line once. `live`: by file, the parts that were shown while their attempts ran, in order."""
 
     here: Here
     run: str
     task: str | None
     item: str | None
     common: Common
-    live: dict[str, _Shown] = field(default_factory=dict[str, _Shown])
+    live: dict[str, list[tuple[int, int]]] = field(default_factory=dict[str, list[tuple[int, int]]])
+    started: dict[str, tuple[_Running, int]] = field(default_factory=dict[str, tuple[_Running, int]])
     seen: set[tuple[str, str, int, int, int]] = field(default_factory=set[tuple[str, str, int, int, int]])
 
     def show_ended(self) -> int:
@@ -104,36 +107,32 @@ class _Reader:
             shown += self._show(fact)
         return shown
 
-    def show_running(self) -> None:
-        """Show what the workers of running attempts have printed since the last call.
-
-        Where an attempt began in its worker's file is known when it has ended; what it had printed before the first
-        call is shown then.
-        """
-        for worker in self._busy_workers():
-            path = self.here.settings.logs / f"{worker}.log"
-            if not path.is_file():
+    def show_running(self) -> int:
+        """Show what running attempts have printed since the last call. Returns how many had something to show."""
+        shown = 0
+        for now in _begun(self.here):
+            path = self.here.settings.logs / now.file
+            if now.run != self.run or not self._is_wanted(now.node, now.path, now.item) or not path.is_file():
                 continue
-            size = path.stat().st_size
-            shown = self.live.setdefault(path.name, _Shown(size, size))
-            for line in _lines(path, shown.end, size):
-                if self.common.json:
-                    show_json({"worker": worker, "state": "running", "line": line})
-                else:
-                    show_line(f"{worker} | {line}")
-            shown.end = size
+            size, start = path.stat().st_size, self._start_of(now)
+            if size == start:
+                continue
+            parts = self.live.setdefault(now.file, [])
+            if not parts or parts[-1][0] < self.started[now.file][1]:
+                parts.append((start, start))
+                self._head(now.node, _place(now.path, now.item), now.attempt, f"running in {now.worker}")
+            for line in _lines(path, start, size):
+                self._line(now.node, _place(now.path, now.item), now.attempt, "running", line)
+            parts[-1] = (parts[-1][0], size)
+            shown += 1
+        return shown
 
-    def _busy_workers(self) -> list[str]:
-        from headrace.store.sql.reads import runs
-
-        items = [
-            item
-            for cell in runs.cells(self.here.db, self.run)
-            if cell.running
-            for item in runs.items(self.here.db, self.run, cell.node, states=("running",))
-        ]
-        wanted = [item for item in items if item.worker and self._is_wanted(item.node, item.path, item.item)]
-        return sorted({(item.worker or "").partition("#")[0] for item in wanted})
+    def _start_of(self, now: _Running) -> int:
+        """From where the output of this attempt was not shown yet."""
+        if now.file not in self.started or self.started[now.file][0] != now:
+            self.started[now.file] = (now, _end_of_last(self.here, now.file))
+        parts = self.live.get(now.file, [])
+        return max(self.started[now.file][1], parts[-1][1] if parts else 0)
 
     def _show(self, fact: Ended) -> bool:
         state, place = _STATES[type(fact)], _place(fact.path, fact.item)
@@ -143,9 +142,7 @@ class _Reader:
             detail = [fact.why]
         if not lines and not detail:
             return False
-        if not self.common.json:
-            which = "" if place == "0" else f"[{place}]"
-            show_line(f"--- {fact.node}{which} attempt {fact.attempt} {state}", state)
+        self._head(fact.node, place, fact.attempt, state)
         for line in (*lines, *detail):
             self._line(fact.node, place, fact.attempt, state, line)
         return True
@@ -156,14 +153,20 @@ class _Reader:
         path = self.here.settings.logs / span.file
         if not path.is_file():
             return [f"(the log file {path} is gone)"]
-        shown = self.live.get(span.file, _Shown(span.end, span.end))
-        before = _lines(path, span.start, min(shown.first, span.end))
-        after = _lines(path, max(shown.end, span.start), span.end)
-        shown.end = max(shown.end, span.end)
-        return [*before, *after]
+        lines: list[str] = []
+        start = span.start
+        for first, end in self.live.get(span.file, []):
+            lines += _lines(path, start, min(first, span.end))
+            start = max(start, end)
+        return [*lines, *_lines(path, start, span.end)]
 
     def _is_wanted(self, node: str, path: str, item: int) -> bool:
         return self.task in (None, node) and self.item in (None, _place(path, item))
+
+    def _head(self, node: str, place: str, attempt: int, state: str) -> None:
+        if not self.common.json:
+            which = "" if place == "0" else f"[{place}]"
+            show_line(f"--- {node}{which} attempt {attempt} {state}", state.partition(" ")[0])
 
     def _line(self, node: str, place: str, attempt: int, state: str, line: str) -> None:
         if self.common.json:
@@ -174,6 +177,26 @@ class _Reader:
 
 def _place(path: str, item: int) -> str:
     return f"{path}.{item}" if path else str(item)
+
+
+def _begun(here: Here) -> list[_Running]:
+    """Of each worker the attempt that it is at: of those that it was given, the one that it was given first."""
+    rows = here.db.read(
+        "SELECT i.run, i.node, i.path, i.item, i.attempt, i.worker, r.log FROM runs r JOIN items i USING (run)"
+        " WHERE r.ended_us IS NULL AND i.state = 'running' AND i.worker IS NOT NULL"
+    )
+    first: dict[str, tuple[int, _Running]] = {}
+    for run, node, path, item, attempt, given, log in rows:
+        worker, _, serial = given.partition("#")
+        file = f"{log.replace(':', '-') if log.startswith('run:') else worker}.log"
+        found = (int(serial or 0), _Running(run, node, path, item, attempt, worker, file))
+        first[file] = min(first.get(file, found), found)
+    return [running for _, running in first.values()]
+
+
+def _end_of_last(here: Here, file: str) -> int:
+    """Where the part of the last attempt ends that ended in this file: the next one begins there."""
+    return here.db.read("SELECT coalesce(max(log_end), 0) FROM items WHERE log_file = ?", (file,))[0][0]
 
 
 def _lines(path: Path, start: int, end: int) -> Iterator[str]:

@@ -82,8 +82,11 @@ def show(name: str, /, *, limit: int = 20, common: Common = PLAIN) -> None:
     show_fields([("model", name), ("controller", controller.why if controller else "idle: nobody has asked")])
     print()
     show_table(
-        ("#VERSION", "STATE", "WHY", "RUN", "#TEST ROWS", "METRICS"),
-        [(v.version, *_verdict(v, history), v.run, f"{v.rows_test:,}", _metrics(v.evidence)) for v in versions],
+        ("#VERSION", "STATE", "RUN", "#TEST ROWS", "METRICS", "WHY"),
+        [
+            (v.version, _state(v, history), v.run, f"{v.rows_test:,}", _metrics(v.evidence), _why(v, history))
+            for v in versions
+        ],
         empty="it has no version",
     )
     print()
@@ -160,15 +163,18 @@ def _move(name: str, alias: str, version: int | None, no_wait: bool, timeout: fl
     return show_line(f"version {now} is the {alias} of {name}")
 
 
-def _verdict(version: VersionRow, moves: Sequence[AliasRow]) -> tuple[str, str]:
-    """The state of a version, and why it was promoted or rejected: for a retired one who took its place.
+def _state(version: VersionRow, moves: Sequence[AliasRow]) -> str:
+    """The state of a version; of a retired one also who took its place. `moves` are newest first."""
+    if version.state != "retired":
+        return version.state
+    after = next((move.version for move in moves if move.alias == CHAMPION and move.previous == version.version), None)
+    return version.state if after is None else f"retired by {after}"
 
-    `moves` are those of the model's aliases, newest first.
-    """
-    own = next((move for move in moves if move.alias == CHAMPION and move.version == version.version), None)
-    next_one = next((move for move in moves if move.alias == CHAMPION and move.previous == version.version), None)
-    state = f"retired by {next_one.version}" if version.state == "retired" and next_one is not None else version.state
-    return state, (version.why if own is None else own.why) or ""
+
+def _why(version: VersionRow, moves: Sequence[AliasRow]) -> str:
+    """Why it was promoted or rejected: the row of a retired version holds why its successor was promoted."""
+    own = next((move.why for move in moves if move.alias == CHAMPION and move.version == version.version), None)
+    return (version.why if own is None else own) or ""
 
 
 def _metrics(evidence: Any) -> str:

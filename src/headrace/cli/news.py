@@ -21,7 +21,8 @@ def line_of(fact: Fact) -> tuple[str, str] | None:
             why = f" ({fact.why})" if fact.why else ""
             return f"run {fact.run} of {fact.pipeline} by {fact.cause}{about}{why}", ""
         case f.RunEnded():
-            return f"run {fact.run} {fact.state}{': ' + fact.why if fact.why else ''}", fact.state
+            why = fact.why.removeprefix(f"{fact.state}: ")
+            return f"run {fact.run} {fact.state}{': ' + why if why else ''}", fact.state
         case f.AttemptFailed():
             again = "" if fact.retry_at_us is None else f"; again in {length(fact.retry_at_us - fact.at_us)}"
             return f"run {fact.run} {fact.node} failed (attempt {fact.attempt}): {fact.error}{again}", "failed"
@@ -36,6 +37,8 @@ def line_of(fact: Fact) -> tuple[str, str] | None:
         case f.TriggerSuppressed():
             return f"{fact.pipeline} is not started: {fact.why}", "warn"
         case f.SlotsSkipped() if fact.count:
+            if fact.why == ASKED:
+                return f"{fact.pipeline} asks the model's controller", ""
             return f"{fact.pipeline} skips slots: {fact.why}", "warn"
         case f.EventRejected():
             return f"an event was rejected: {fact.error}", "failed"
@@ -53,7 +56,8 @@ def _of_data(fact: Fact) -> tuple[str, str] | None:
             return f"{fact.model}: version {fact.version_number} is rejected ({fact.why})", "warn"
         case RetrainAsked():
             answer = "" if fact.accepted else f": {fact.why}"
-            return f"{fact.model}: {fact.by} asks for a training{answer}", "" if fact.accepted else "warn"
+            evidence = f" ({in_words(fact.evidence)})" if fact.evidence else ""
+            return f"{fact.model}: {fact.by} asks for a training{evidence}{answer}", "" if fact.accepted else "warn"
         case WindowJudged():
             over = [limit for limit, is_over in fact.crossed.items() if is_over]
             verdict = f"crossed {' and '.join(over)}" if over else "within limits" if fact.judged else "not judged"

@@ -9,7 +9,9 @@ from headrace.cli.names import known
 from headrace.cli.output import show_fields, show_json, show_table
 from headrace.cli.parser import PLAIN, Common, make_app
 from headrace.cli.words import local
+from headrace.definitions.nodes import DatasetRef
 from headrace.definitions.project import StreamDef
+from headrace.runs.reasons import NO_ENGINE
 
 if TYPE_CHECKING:
     from headrace.store.sql.reads.streams import ShardRow
@@ -20,20 +22,21 @@ app = make_app("streams", "Streams: how far each shard is, and what it waits for
 @app.command
 def ls(*, common: Common = PLAIN) -> None:
     """All streams, summed up over their shards."""
-    from headrace.store.sql.reads import streams
+    from headrace.store.sql.reads import streams, topics
 
     with open_here(common) as here:
         documents: list[dict[str, Any]] = []
         for name, definition in here.project.streams.items():
             shards = streams.shards(here.db, name)
+            heads = topics.heads(here.db, definition.source.topic)
             lags = [lag_of(here, definition, shard) for shard in shards]
             documents.append(
                 {
                     "stream": name,
                     "source": definition.source.topic,
                     "to": definition.to,
-                    "state": _state(shards),
-                    "lag_rows": None if not shards or None in lags else sum(lag or 0 for lag in lags),
+                    "state": _state(here, shards),
+                    "lag_rows": sum(lags if shards else heads.values()),
                     **{what: sum(getattr(s, what) for s in shards) for what in ("rows_in", "rows_out", "dead")},
                 }
             )
@@ -46,7 +49,7 @@ def ls(*, common: Common = PLAIN) -> None:
                 x["stream"],
                 f"{x['source']} > {x['to']}",
                 x["state"],
-                *("" if x[what] is None else f"{x[what]:,}" for what in ("lag_rows", "rows_in", "rows_out", "dead")),
+                *(f"{x[what]:,}" for what in ("lag_rows", "rows_in", "rows_out", "dead")),
             )
             for x in documents
         ],
@@ -69,6 +72,7 @@ def show(name: str, /, *, common: Common = PLAIN) -> None:
         definition = here.project.streams[known("stream", name, here.project.streams)]
         shards = streams.shards(here.db, name)
         lags = [lag_of(here, definition, shard) for shard in shards]
+        states = [_state(here, [shard]) for shard in shards]
     if common.json:
         return show_json(
             {
@@ -81,7 +85,7 @@ def show(name: str, /, *, common: Common = PLAIN) -> None:
             ("stream", name),
             ("flow", f"{definition.source.topic} > {definition.to}"),
             ("joins", ", ".join(join.topic for join in definition.source.joins)),
-            ("binds", ", ".join(f"{param}={ref.name}.{ref.how}" for param, ref in definition.bind.items())),
+            ("binds", ", ".join(f"{param}={bound_to(ref)}" for param, ref in definition.bind.items())),
             ("rows", definition.rows),
         ]
     )
@@ -91,30 +95,41 @@ def show(name: str, /, *, common: Common = PLAIN) -> None:
         [
             (
                 s.shard,
-                _state([s]),
-                "" if lag is None else f"{lag:,}",
+                state,
+                f"{lag:,}",
                 f"{s.rows_in:,}",
                 f"{s.rows_out:,}",
                 f"{s.dead:,}",
                 f"{s.model} {s.model_version}" if s.model else "",
                 local(s.at_us),
             )
-            for s, lag in zip(shards, lags, strict=True)
+            for s, state, lag in zip(shards, states, lags, strict=True)
         ],
         empty=f"it has never run: headrace why {name}",
     )
 
 
-def lag_of(here: Here, definition: StreamDef, shard: ShardRow) -> int | None:
-    """Rows of the shard's partition that it has not processed; None before it has started."""
+def bound_to(ref: DatasetRef) -> str:
+    """A reference as it is written in the code.
+
+    >>> bound_to(DatasetRef("model", "delay", "alias", "champion")), bound_to(DatasetRef("table", "prices", "latest"))
+    ('delay.champion()', 'prices.latest()')
+    """
+    if ref.how == "alias" and ref.arg == "champion":
+        return f"{ref.name}.champion()"
+    return f"{ref.name}.{ref.how}({'' if ref.arg is None else repr(ref.arg)})"
+
+
+def lag_of(here: Here, definition: StreamDef, shard: ShardRow) -> int:
+    """Rows of the shard's partition that it has not processed: all of them before it has started."""
     from headrace.store.sql.reads import topics
 
-    if shard.next_offset is None:
-        return None
-    return max(topics.heads(here.db, definition.source.topic).get(shard.shard, 0) - shard.next_offset, 0)
+    return max(topics.heads(here.db, definition.source.topic).get(shard.shard, 0) - (shard.next_offset or 0), 0)
 
 
-def _state(shards: list[ShardRow]) -> str:
+def _state(here: Here, shards: list[ShardRow]) -> str:
+    if here.engine is None:
+        return f"stopped: {NO_ENGINE}"
     if not shards:
         return "never ran"
     if any(shard.is_stopped for shard in shards):

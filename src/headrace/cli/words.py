@@ -45,12 +45,14 @@ def length(us: int | None) -> str:
 
 
 def span(window: tuple[int, int] | None) -> str:
-    """A window of data: "2013-01-01T00:00Z 2013-03-02T00:00Z".
+    """A window of data; one that begins in 1970 is that of all rows up to its end.
 
-    >>> span((0, 86_400_000_000))
-    '1970-01-01T00:00Z 1970-01-02T00:00Z'
+    >>> span((1_356_998_400_000_000, 1_362_182_400_000_000)), span((0, 86_400_000_000)), span(None)
+    ('2013-01-01T00:00Z 2013-03-02T00:00Z', 'all until 1970-01-02T00:00Z', '')
     """
-    return "" if window is None else f"{iso(window[0])} {iso(window[1])}"
+    if window is None:
+        return ""
+    return f"all until {iso(window[1])}" if window[0] == 0 else f"{iso(window[0])} {iso(window[1])}"
 
 
 def size(n_bytes: int) -> str:

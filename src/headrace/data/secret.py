@@ -9,7 +9,7 @@ from headrace.data.where import user_line
 
 
 class Secret:
-    """A secret by name. `[secrets]` in `headrace.toml` says where its value is: `env:`, `file:`, `keyring:`, `vault:`.
+    """A secret by name. `[secrets]` in `headrace.toml` says where its value is: `env:NAME` or `file:PATH`.
 
     >>> warehouse = Secret("warehouse")   # inside a task: connect(warehouse.value())
     """

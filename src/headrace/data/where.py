@@ -14,11 +14,14 @@ _STANDARD = sysconfig.get_path("stdlib") + os.sep
 
 
 def user_frame() -> FrameType | None:
-    """The innermost frame of the user's code: outside this package and, where there is one, outside installed ones."""
+    """The innermost frame of the user's code: outside this package and, where there is one, outside installed ones.
+
+    A frame in a file goes before one without, such as the `__init__` that a dataclass is given.
+    """
     outside = [frame for frame in _frames() if not frame.f_code.co_filename.startswith((_OWN, "<frozen"))]
-    return next(
-        (frame for frame in outside if not is_library(frame.f_code.co_filename)), outside[0] if outside else None
-    )
+    users = [frame for frame in outside if not is_library(frame.f_code.co_filename)]
+    in_files = (frame for frame in users if not frame.f_code.co_filename.startswith("<"))
+    return next(in_files, next(iter(users or outside), None))
 
 
 def user_line() -> str:
@@ -43,13 +46,15 @@ def line_of(fn: Callable[..., Any]) -> str:
 def line_of_error(error: BaseException) -> str | None:
     """`file:line` of the innermost user's frame that the error passed through."""
     found: str | None = None
+    in_file: str | None = None
     step = error.__traceback__
     while step:
         filename = step.tb_frame.f_code.co_filename
         if not (filename.startswith((_OWN, "<frozen")) or is_library(filename)):
             found = f"{filename}:{step.tb_lineno}"
+            in_file = in_file if filename.startswith("<") else found
         step = step.tb_next
-    return found
+    return in_file or found
 
 
 def is_own(filename: str) -> bool:

@@ -156,7 +156,21 @@ def task(**options: Unpack[TaskOptions]) -> _Decorate: ...
 def task(fn: Callable[..., Any] | None = None, /, **options: Unpack[TaskOptions]) -> Any:
     """Make a task of a function: `@hr.task`, `@hr.task(retries=3, timeout="10m")`, or `hr.task(script.load)`.
 
-    Options are those of `TaskOptions`. Raises `GraphError` for an option that does not exist or cannot have that value.
+    Options, all by name; `.using(…)` takes the same. Lengths of time are `"10s"`, `"1h30m"` … or `timedelta`.
+
+    name           identity in its pipeline (default: the function's name)
+    to             table that the returned frame is published to, with the task's acceptance
+    retries        further tries after the code raised or timed out (0)
+    backoff        first wait before a retry; doubles, with jitter ("1s")
+    backoff_max    longest wait before a retry ("10m")
+    timeout        per attempt; its process is killed. In `pipeline.run` it does not act (none)
+    max_lost       so many attempts may be lost with their process (the project's: 5)
+    trigger_rule   "all_success" (default), "all_done", "one_success", "one_failed" or "none_failed"
+    concurrency    at most so many attempts of this task at once, per run (none)
+    rate           "500/m": at most so many starts per s, m, h or d (none)
+    allow_failed   so many items of a map may fail and its consumer still runs (0)
+
+    Raises `GraphError` for an option that does not exist or cannot have that value.
     """
     chosen = checked(options)
     if fn is None:

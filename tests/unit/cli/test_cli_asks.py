@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from headrace.host.rights import take_right
 from headrace.runs import facts as f
 
 if TYPE_CHECKING:
@@ -76,12 +78,40 @@ def test_without_an_engine_the_request_is_stored_and_says_so(headrace: Headrace,
     result = headrace("trigger", "retrain", "--no-wait", "--json")
     assert result.code == 0
     assert result.json() == {"request": 1, "pipeline": "retrain", "run": None}
-    assert "is stored and will be done when `headrace dev` starts" in result.err
+    assert "is stored; it will be done when `headrace dev` starts" in result.err
     assert [request.verb for request in store.requests()] == ["trigger"]
 
 
-def test_waiting_without_an_engine_ends_with_exit_code_5(headrace: Headrace, store: SqlStore) -> None:
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("trigger", "retrain"), "request 1 for retrain is stored"),
+        (("runs", "cancel", RUN), f"run {RUN} is asked to stop"),
+        (("runs", "retry", RUN), f"run {RUN} is asked to go again"),
+        (("pipelines", "pause", "retrain"), "retrain is asked to be paused"),
+        (("backfill", "nightly", "--window", "1970-01-02", "1d"), "request 1"),
+    ],
+)
+def test_without_an_engine_nobody_waits(
+    headrace: Headrace, store: SqlStore, write: Write, words: tuple[str, ...], told: str
+) -> None:
+    write(store, f.RunCreated(RUN, "retrain", "c0de", "k", "person", 0))
+    began = time.monotonic()
+    result = headrace(*words)
+    assert time.monotonic() - began < 5
+    assert result.code == 0
+    assert told in result.out
+    assert "request 1 is stored; it will be done when `headrace dev` starts" in result.err
+    assert len(store.requests()) == 1
+
+
+def test_an_engine_that_does_not_answer_ends_with_exit_code_5(
+    headrace: Headrace, store: SqlStore, project: Path
+) -> None:
+    right = take_right(project / ".headrace" / "locks" / "engine.lock")
+    assert right is not None
     result = headrace("trigger", "retrain", "--timeout", "0")
+    right.release()
     assert result.code == 5
     assert "HR5020" in result.err
     assert len(store.requests()) == 1

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from headrace.data.facts import Part, TablePublished
-from headrace.models.facts import AliasMoved, VersionRegistered
+from headrace.models.facts import AliasMoved, VersionRegistered, VersionRejected
 from headrace.runs import facts as f
 from headrace.runs.facts import LogSpan, Value
 
@@ -96,6 +97,51 @@ def test_logs_of_one_task_as_json_lines(headrace: Headrace, history: SqlStore) -
     assert lines[0] == '{"task":"ingest","item":"0","attempt":1,"state":"succeeded","line":"reading"}'
 
 
+def test_logs_show_what_a_running_attempt_has_printed_so_far(
+    headrace: Headrace, history: SqlStore, project: Path, write: Write
+) -> None:
+    later = "1ng66r0y5e47"
+    write(
+        history,
+        f.RunCreated(later, "retrain", "c0de", "person:2", "person", AT),
+        f.AttemptStarted(later, "ingest", "", 0, 1, 1, "w1#3", AT),
+        f.AttemptStarted(later, "train", "", 0, 1, 1, "w1#4", AT),
+    )
+    with (project / ".headrace" / "logs" / "w1.log").open("ab") as file:
+        file.write(b"epoch 1\nepoch 2\n")
+    assert headrace("logs", later).out.splitlines() == ["--- ingest attempt 1 running in w1", "epoch 1", "epoch 2"]
+    assert headrace("logs", later, "train").out == "", "the worker is not at it yet"
+    line = '{"task":"ingest","item":"0","attempt":1,"state":"running","line":"epoch 1"}'
+    assert headrace("logs", later, "--json").out.splitlines()[0] == line
+
+
+def test_following_shows_no_line_twice(headrace: Headrace, history: SqlStore, project: Path, write: Write) -> None:
+    later = "1ng66r0y5e47"
+    write(
+        history,
+        f.RunCreated(later, "retrain", "c0de", "person:2", "person", AT),
+        f.AttemptStarted(later, "ingest", "", 0, 1, 1, "w1#3", AT),
+    )
+    log = project / ".headrace" / "logs" / "w1.log"
+
+    def work() -> None:
+        with log.open("ab") as file:
+            file.write(b"epoch 2\n")
+        write(
+            history,
+            f.AttemptSucceeded(later, "ingest", "", 0, 1, 1, AT, 9, Value("json", "1"), LogSpan("w1.log", 19, 35)),
+            f.RunEnded(later, "succeeded", AT, ""),
+        )
+
+    with log.open("ab") as file:
+        file.write(b"epoch 1\n")
+    timer = threading.Timer(0.15, work)
+    timer.start()
+    lines = headrace("logs", later, "-f").out.splitlines()
+    timer.join()
+    assert [line for line in lines if not line.startswith("---")] == ["epoch 1", "epoch 2"]
+
+
 def test_logs_of_a_task_that_is_not_there(headrace: Headrace, history: SqlStore) -> None:
     result = headrace("logs", RUN, "ingst")
     assert result.code == 3
@@ -148,6 +194,34 @@ def test_models_with_champion_and_metrics(headrace: Headrace, history: SqlStore)
         {"model": "delay", "versions": 1, "aliases": {"champion": 1}, "why": None}
     ]
     assert "auc=0.71" in headrace("models", "show", "delay").out
+
+
+def test_each_version_keeps_the_reason_of_its_own_verdict(headrace: Headrace, history: SqlStore, write: Write) -> None:
+    def version(number: int) -> VersionRegistered:
+        metrics = {"auc": 0.7, "auc_se": 0.01, "log_loss": 0.5, "accuracy": 0.8, "watch:false_alarms": 0.1}
+        return VersionRegistered(
+            "delay", number, "native", "m", "d", 10, RUN, "train", "c0de", "m:f", AT, AT, 9, 4, {"metrics": metrics}
+        )
+
+    write(
+        history,
+        version(2),
+        VersionRejected("delay", 2, "not above 0.01", AT),
+        version(3),
+        AliasMoved("delay", "champion", 3, 1, "gate", "gain +0.03", AT),
+    )
+    out = headrace("models", "show", "delay").out
+    third, second, first = (
+        next(line for line in out.splitlines() if line.startswith(f"      {n}  ")) for n in (3, 2, 1)
+    )
+    assert "champion" in third
+    assert "rejected" in second
+    assert "retired by 3" in first
+    assert "first" in first, "the reason of its own promotion"
+    assert out.count("gain") == 1
+    assert "auc=0.7" in third
+    assert not [name for name in ("_se", "log_loss", "accuracy", "false_alarms") if name in out]
+    assert "log_loss" in headrace("models", "show", "delay", "--json").out
 
 
 @pytest.mark.parametrize("noun", ["streams", "monitors", "dead-letters", "topics"])
