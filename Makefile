@@ -21,7 +21,7 @@ bench: .venv/dev.stamp  ## one JSON line per result, with the machine's limits
 	$(BIN)/python -m benchmarks.run
 
 simulate: .venv/dev.stamp  ## more crash schedules: make simulate N=20000 SEED=0
-	$(BIN)/python -m headrace.testing.simulator --seed $(or $(SEED),0) --count $(or $(N),3000)
+	$(BIN)/python -m headrace.testing.simulator --seeds $(or $(SEED),0) $(shell echo $$(($(or $(SEED),0) + $(or $(N),3000))))
 
 clean:
 	rm -rf .venv build dist headrace-demo

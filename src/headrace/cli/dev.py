@@ -15,8 +15,10 @@ from headrace.cli.here import now_us, project_settings
 from headrace.cli.news import line_of
 from headrace.cli.output import show_json, show_line
 from headrace.cli.parser import PLAIN, Common, make_app
+from headrace.cli.watch import watching
 from headrace.cli.words import clock
 from headrace.errors import SettingsError
+from headrace.host.doorbell import doorbell_path, ring
 
 app = make_app("dev", "Start the engine here; it reloads when you save.")
 
@@ -63,7 +65,8 @@ def dev(
     show.notice(f"{settings.name}{env}: {settings.root}, {settings.workers} workers, store {settings.home}")
     if not settings.schedules:
         show.notice("schedules do not fire: schedules = true in headrace.toml lets them")
-    with stopping() as should_stop:
+    streams = watching(settings.database, show.notice)
+    with streams, stopping(lambda: ring(doorbell_path(settings.home))) as should_stop:
         serve_engine(
             settings, on_facts=show.facts, notice=show.notice, should_stop=should_stop, watch=not no_reload,
             claim="moved" if moved else "copied" if copied else None,
@@ -72,14 +75,18 @@ def dev(
 
 
 @contextmanager
-def stopping() -> Generator[Callable[[], bool]]:
-    """True from the first SIGINT or SIGTERM on; the second one ends the process as if nobody listened."""
+def stopping(wake: Callable[[], object] = lambda: None) -> Generator[Callable[[], bool]]:
+    """True from the first SIGINT or SIGTERM on; the second one ends the process as if nobody listened.
+
+    `wake` rouses whoever asks from its sleep.
+    """
     told = threading.Event()
 
     def stop(number: int, frame: FrameType | None) -> None:
         del frame
         told.set()
         signal.signal(number, signal.SIG_DFL)
+        wake()
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

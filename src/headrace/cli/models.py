@@ -11,6 +11,7 @@ from headrace.cli.names import known
 from headrace.cli.output import show_fields, show_json, show_line, show_table
 from headrace.cli.parser import PLAIN, Common, Wait, make_app
 from headrace.cli.words import local
+from headrace.runs.reasons import evidence_in_words
 
 if TYPE_CHECKING:
     from headrace.store.sql.reads.models import AliasRow, VersionRow
@@ -92,7 +93,7 @@ def show(name: str, /, *, limit: int = 20, common: Common = PLAIN) -> None:
     print()
     return show_table(
         ("ASKED", "BY", "STARTED", "WHY"),
-        [(local(a.at_us), a.by, "yes" if a.is_accepted else "no", a.why) for a in asks],
+        [(local(a.at_us), a.by, "yes" if a.is_accepted else "no", evidence_in_words(a.why)) for a in asks],
         empty="nobody has asked for a training",
     )
 

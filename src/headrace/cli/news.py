@@ -6,7 +6,10 @@ from headrace.base.facts import Fact
 from headrace.cli.words import count, length, span
 from headrace.models.facts import AliasMoved, RetrainAsked, VersionRegistered, VersionRejected, WindowJudged
 from headrace.runs import facts as f
+from headrace.runs.reasons import evidence_in_words
 from headrace.streams.facts import DeadLettered, ShardHeld
+
+_ASKED = "asked the model's controller"  # in `SlotsSkipped.why`: the slot was used, for an ask
 
 
 def line_of(fact: Fact) -> tuple[str, str] | None:
@@ -18,7 +21,7 @@ def line_of(fact: Fact) -> tuple[str, str] | None:
     match fact:
         case f.RunCreated():
             about = f" for {span(fact.window)}" if fact.window else ""
-            why = f" ({fact.why})" if fact.why else ""
+            why = f" ({evidence_in_words(fact.why)})" if fact.why else ""
             return f"run {fact.run} of {fact.pipeline} by {fact.cause}{about}{why}", ""
         case f.RunEnded():
             why = fact.why.removeprefix(f"{fact.state}: ")
@@ -37,7 +40,7 @@ def line_of(fact: Fact) -> tuple[str, str] | None:
         case f.TriggerSuppressed():
             return f"{fact.pipeline} is not started: {fact.why}", "warn"
         case f.SlotsSkipped() if fact.count:
-            if fact.why == ASKED:
+            if fact.why == _ASKED:
                 return f"{fact.pipeline} asks the model's controller", ""
             return f"{fact.pipeline} skips slots: {fact.why}", "warn"
         case f.EventRejected():
@@ -56,8 +59,7 @@ def _of_data(fact: Fact) -> tuple[str, str] | None:
             return f"{fact.model}: version {fact.version_number} is rejected ({fact.why})", "warn"
         case RetrainAsked():
             answer = "" if fact.accepted else f": {fact.why}"
-            evidence = f" ({in_words(fact.evidence)})" if fact.evidence else ""
-            return f"{fact.model}: {fact.by} asks for a training{evidence}{answer}", "" if fact.accepted else "warn"
+            return f"{fact.model}: {fact.by} asks for a training{answer}", "" if fact.accepted else "warn"
         case WindowJudged():
             over = [limit for limit, is_over in fact.crossed.items() if is_over]
             verdict = f"crossed {' and '.join(over)}" if over else "within limits" if fact.judged else "not judged"

@@ -11,6 +11,7 @@ from headrace.cli.output import show_fields, show_json, show_line, show_table
 from headrace.cli.parser import PLAIN, Common, Wait, make_app
 from headrace.cli.tasks import graph_of, task_rows, unfinished_items
 from headrace.cli.words import length, local, span
+from headrace.runs.reasons import evidence_in_words
 
 app = make_app("runs", "Runs: what ran and runs, stopping a run, and running a failed one again.")
 
@@ -82,9 +83,9 @@ def show(run: str, /, *, common: Common = PLAIN) -> None:
             ("run", row.run),
             ("pipeline", row.pipeline),
             ("state", row.state),
-            ("why", (row.end_why or row.cancelled_why or "").removeprefix("failed: ")),
+            ("why", row.end_why or row.cancelled_why),
             ("cancelled by", row.cancelled_by),
-            ("cause", f"{row.cause}: {row.why}" if row.why else row.cause),
+            ("cause", f"{row.cause}: {evidence_in_words(row.why)}" if row.why else row.cause),
             ("window", span(row.window)),
             ("rows", ", ".join(f"{topic}/{part} [{first:,}, {end:,})" for topic, part, first, end in row.events)),
             ("params", " ".join(f"{name}={value}" for name, value in row.params.items())),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -13,13 +14,17 @@ from headrace.cli.parser import PLAIN, Common, make_app
 from headrace.cli.pipelines import next_slot_us, paused_by
 from headrace.cli.streams import lag_of
 from headrace.cli.tasks import graph_of, unfinished_items
+from headrace.definitions.nodes import Graph
 from headrace.errors import NotFoundError
 from headrace.models.controller import ControllerState
 from headrace.runs import reasons
 from headrace.runs.monitoring import PREFIX, first_window_end
-from headrace.runs.reasons import Reason
+from headrace.runs.reasons import Held, Reason
 from headrace.settings import near
 from headrace.triggers.groups import EventGroup
+
+if TYPE_CHECKING:
+    from headrace.runs.rows import RunRow
 
 app = make_app("why", "Say what waits or fails, the reason and the next step.")
 
@@ -42,19 +47,25 @@ def why(subject: str | None = None, /, *, common: Common = PLAIN) -> None:
         return show_json(found)
     if not found:
         return show_line(f"nothing waits or fails{'' if subject is None else f' in {subject}'}", "ok")
-    for reason in found:
-        show_line(f"{reason.about}: {reason.state}: {reason.why}", reason.state)
-        if reason.next:
-            show_line(f"  next: {reason.next}")
+    for about_it in dict.fromkeys(reason.about for reason in found):
+        own = [reason for reason in found if reason.about == about_it]
+        show_line(f"{about_it}: {'; '.join(f'{reason.state}: {reason.why}' for reason in own)}", own[0].state)
+        for step in dict.fromkeys(reason.next for reason in own if reason.next):
+            show_line(f"  next: {step}")
     return None
 
 
 def everything(here: Here) -> Iterator[Reason]:
     """All runs that have not ended, pipelines whose newest run went wrong, streams, monitors and models."""
-    from headrace.store.sql.reads import runs
+    from headrace.store.sql.reads import inbox, runs
 
     if here.engine is None:
         yield Reason("engine", "stopped", reasons.NO_ENGINE, reasons.START_ENGINE)
+        for asked in reversed(inbox.requests(here.db)):
+            if asked.status is None:
+                what = next((asked.body[name] for name in ("pipeline", "run", "model") if name in asked.body), "")
+                why = f"{asked.verb} {what} is stored: {reasons.NO_ENGINE}"
+                yield Reason(f"request {asked.id}", "waiting", why, reasons.START_ENGINE)
     for row in runs.runs(here.db, states=ACTIVE, limit=100):
         yield from of_run(here, row.run)
     for row in runs.latest(here.db).values():
@@ -103,8 +114,41 @@ def of_run(here: Here, run: str) -> list[Reason]:
         return []
     cells = runs.cells(here.db, run)
     items = unfinished_items(here, run, cells)
-    graph = graph_of(here, row)
-    return reasons.of_run(row, graph, cells, items, watermarks=watermarks(here), has_engine=here.engine is not None)
+    return reasons.of_run(
+        row,
+        graph_of(here, row),
+        cells,
+        items,
+        watermarks=watermarks(here),
+        has_engine=here.engine is not None,
+        deployed=_deployed(here, row),
+        held_by=_held_by(here, row),
+        root=str(here.settings.root),
+    )
+
+
+def _deployed(here: Here, run: RunRow) -> Graph | None:
+    """The graph that the run's pipeline has in the deployed code; None where that is the code of the run."""
+    from headrace.definitions import project as definitions
+    from headrace.store.sql.reads.project import current_code
+
+    now = current_code(here.db)
+    if now is None or now.code == run.code:
+        return None
+    pipeline = definitions.decode(now.project).pipelines.get(run.pipeline)
+    return None if pipeline is None else pipeline.graph
+
+
+def _held_by(here: Here, run: RunRow) -> Held | None:
+    """The runs at work that let this one not begin; None where it may."""
+    from headrace.store.sql.reads import runs
+
+    pipeline = here.project.pipelines.get(run.pipeline)
+    if run.state != "running" or run.started_us is not None or pipeline is None or pipeline.max_active is None:
+        return None
+    active = runs.runs(here.db, pipeline=run.pipeline, states=("running", "cancelling"), limit=1000)
+    begun = sorted(row.run for row in active if row.started_us is not None)
+    return Held(pipeline.max_active, tuple(begun)) if len(begun) >= pipeline.max_active else None
 
 
 def of_pipeline(here: Here, name: str) -> Iterator[Reason]:

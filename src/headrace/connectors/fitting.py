@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from typing import Any
 
@@ -15,6 +15,7 @@ from headrace.definitions.project import TopicDef
 from headrace.errors import ProjectError, SchemaError
 
 INSTANT = pl.Datetime("us", "UTC")
+TAKEN_NAMES = ("_partition", "_offset", "_time", "_appended")  # hidden columns: where a row lies, and its times
 UNTYPED = "null"
 """The word for a column that held only nulls so far, in a topic that takes its columns from what is appended."""
 _CURES = {
@@ -37,11 +38,30 @@ def fit(topic: TopicDef, rows: pl.DataFrame | list[dict[str, Any]]) -> pl.DataFr
     """
     words = declared_words(topic, rows)
     given = _columns(rows) if isinstance(rows, list) else {column.name: column for column in rows.iter_columns()}
+    _refuse_names(topic, given, len(rows))
     if topic.schema is not None:
         _refuse_strangers(topic, given)
     height = len(rows)
     columns = [_fitted(topic, name, word, given.get(name), height) for name, word in words.items()]
     return pl.DataFrame(columns)
+
+
+def _refuse_names(topic: TopicDef, given: Mapping[str, Any], rows: int) -> None:
+    taken = [name for name in given if name in TAKEN_NAMES]
+    if taken:
+        raise SchemaError(
+            f"the column name {taken[0]!r} is Headrace's own: {', '.join(TAKEN_NAMES)} say where a row lies",
+            where=f"topic {topic.name}",
+            cure="give the column another name; nothing was appended",
+            code="HR1210",
+        )
+    if rows and not given:
+        raise SchemaError(
+            f"{rows} row{'s' if rows > 1 else ''} without any column",
+            where=f"topic {topic.name}",
+            cure="a row has at least one column; nothing was appended",
+            code="HR1210",
+        )
 
 
 def declared_words(topic: TopicDef, rows: pl.DataFrame | list[dict[str, Any]]) -> dict[str, str | None]:

@@ -18,7 +18,7 @@ import xxhash
 
 from headrace.base.facts import Fact
 from headrace.connectors import payloads
-from headrace.connectors.fitting import INSTANT, UNTYPED, fit
+from headrace.connectors.fitting import INSTANT, TAKEN_NAMES, UNTYPED, fit
 from headrace.connectors.shapes import Shapes
 from headrace.data.events import OffsetRange
 from headrace.data.facts import TopicAppended, TopicShaped
@@ -29,8 +29,7 @@ from headrace.errors import SchemaError, StoreError
 from headrace.ports import Append, Store
 from headrace.streams.join import join_asof, sort_history, span_us
 
-PARTITION, OFFSET, TIME, APPENDED = "_partition", "_offset", "_time", "_appended"
-HIDDEN = (PARTITION, OFFSET, TIME, APPENDED)
+HIDDEN = PARTITION, OFFSET, TIME, APPENDED = TAKEN_NAMES
 PAYLOAD = "payload"
 _DIGEST_BYTES = 8
 _OPEN_BLOBS = 8

@@ -365,6 +365,8 @@ class Engine:
 
     def _patience_s(self) -> float:
         due = self.machine.next_due_us()
+        if self._changes < 0:
+            return 0.0  # nobody has looked yet
         if due is None:
             return POLL_S
         return min(POLL_S, max(0.0, (due - self.clock.monotonic_us()) / 1e6))

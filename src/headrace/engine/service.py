@@ -34,6 +34,9 @@ class OpenRuns(Protocol):
 
     def open_runs(self, prefix: str) -> list[ActiveRun]: ...
     def holder(self) -> tuple[int, float] | None: ...
+    def partitions(self) -> dict[str, int]:
+        """Topic → one more than the last partition that holds rows."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +138,27 @@ class Service:
             if machine.code and not self._serving:
                 self._serve(machine.code)
             return
+        if lost := self._unread_partitions(code):
+            self._notice(f"{lost}\nnot deployed; version {machine.code or 'none'} stays in force")
+            if loaded.request is not None:
+                machine.answer_later(loaded.request, "refused", {"code": "HR1247", "message": lost, "cure": None})
+            return
         is_new = code.code != machine.code
         self.engine.give([Deployed(code.code, code.project, code.body, loaded.request)])
         if is_new or not self._serving:
             self._notice(f"deployed {code.code}: {_in_words(code.project)}")
             self._serve(code.code)
+
+    def _unread_partitions(self, code: LoadedCode) -> str:
+        """Partitions are fixed: with fewer of them than hold rows, rows would never be read. Says so, or ""."""
+        for topic, stored in self.others.partitions().items():
+            declared = code.project.topics.get(topic)
+            if declared is not None and declared.partitions < stored:
+                return (
+                    f"HR1247 the topic {topic} has rows in {stored} partitions and declares {declared.partitions}\n"
+                    f"    partitions are fixed: write  partitions={stored},  or use a new topic"
+                )
+        return ""
 
     def _serve(self, code: str) -> None:
         self._serving = code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -86,6 +87,7 @@ class StreamSupervisor:
             if code is None:
                 continue
             os.close(process.wake_fd)
+            _end_children(process)
             del self.processes[name]
             wanted = self._wanted.get(name)
             if wanted is not None:
@@ -140,6 +142,12 @@ class StreamSupervisor:
             )  # fmt: skip
         os.close(read_fd)
         return StreamProcess(wanted.name, wanted.arguments, popen, write_fd, now_us)
+
+
+def _end_children(process: StreamProcess) -> None:
+    """What user code has started there has nobody to work for any longer. Its session is named after the process."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.popen.pid, signal.SIGKILL)
 
 
 def _how(code: int) -> str:

@@ -30,7 +30,8 @@ def told(text: str) -> str:
     """The text as a user may read it: his own files, and no secrets."""
     for copy, original in _originals.items():
         text = text.replace(copy, original)
-    return redacted(text)
+    # A file name that is no text comes as lone surrogates, which no report could carry.
+    return redacted(text.encode("utf-8", "backslashreplace").decode())
 
 
 def one_line(error: BaseException) -> str:

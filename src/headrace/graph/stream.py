@@ -46,6 +46,13 @@ class Stream(Generic[P, R_co]):
         self.retry_on = retry_on
         self.name: str = checked_name("stream", name or fn.__name__)
         self.where: str = line_of(fn)
+        if isinstance(to, Table) and to.definition.known is None:
+            raise GraphError(
+                f"the stream {self.name} writes to the table {to.name!r}, which keeps no history",
+                where=self.where,
+                cure=f'give the table known="…" (the column with the time from which a row may be read), or write to a '
+                f'topic: to=hr.Topic("{to.name}")',
+            )
         self.definition: StreamDef = StreamDef(
             name=self.name,
             target=f"{fn.__module__}:{fn.__qualname__}",

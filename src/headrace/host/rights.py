@@ -11,6 +11,18 @@ from types import TracebackType
 
 from headrace.errors import StoreError
 
+_held: set[int] = set()
+
+
+def _leave_to_parent() -> None:
+    """A forked child has no right: else it would keep what its parent's death should free."""
+    for fd in _held:
+        os.close(fd)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)
+
 
 @dataclass(slots=True)
 class Right:
@@ -21,6 +33,7 @@ class Right:
 
     def release(self) -> None:
         if self.fd >= 0:
+            _held.discard(self.fd)
             os.close(self.fd)
             self.fd = -1
 
@@ -51,6 +64,7 @@ def take_right(path: Path) -> Right | None:
         if isinstance(error, BlockingIOError):
             return None
         raise _unusable(error, path) from error
+    _held.add(fd)
     return Right(path, fd)
 
 

@@ -14,7 +14,7 @@ from headrace.errors import NotFoundError
 from headrace.lineage import words
 from headrace.lineage.steps import Step, Trace
 from headrace.store.sql.connection import Database
-from headrace.store.sql.reads import lineage, models, runs, tables, topics
+from headrace.store.sql.reads import lineage, models, runs, streams, tables, topics
 from headrace.store.sql.reads import project as codes
 from headrace.store.sql.reads import trace as origins
 from headrace.store.sql.reads.streams import BatchRow
@@ -138,7 +138,26 @@ class _Tracer:
             source = Step("task", attempt.node, says, {"run": attempt.run}, (self._run(attempt.run),))
         else:
             source = Step("client", origin.blob.log, (f"appended {words.moment(origin.blob.at_us)}",))
-        return Step(step.kind, step.name, step.says, step.data, (source,))
+        fates = tuple(self._fates(topic, partition, offset))
+        return Step(step.kind, step.name, (*step.says, *fates), step.data, (source,))
+
+    def _fates(self, topic: str, partition: int, offset: int) -> Iterable[str]:
+        """Why streams that read the topic have made nothing of the row."""
+        for stream in self._project.streams.values():
+            if stream.source.topic != topic:
+                continue
+            letter = streams.dead_letter(self._db, stream.name, topic, partition, offset)
+            if letter is not None:
+                yield words.dead(letter)
+            elif streams.batch_reading(self._db, stream.name, partition, offset) is None:
+                shard = streams.shard(self._db, stream.name, partition)
+                next_offset = None if shard is None else shard.next_offset
+                yield words.unread(stream.name, offset, next_offset, self._began(stream.name, partition))
+
+    def _began(self, stream: str, shard: int) -> int | None:
+        """The first offset that the shard has read; None before its first batch."""
+        found = self._db.read("SELECT min(first) FROM batches WHERE stream = ? AND shard = ?", (stream, shard))
+        return found[0][0]
 
     def _row(self, topic: TopicDef, blob: BlobRow, offset: int) -> tuple[Step, dict[str, Any]]:
         (body,) = topics.bodies(self._db, [blob]) or (None,)

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from headrace.base.instants import from_us, iso, to_us
+from headrace.runs.reasons import evidence_in_words
 
 if TYPE_CHECKING:
     from headrace.runs.rows import RunRow
     from headrace.store.sql.reads.models import AliasRow, VersionRow
-    from headrace.store.sql.reads.streams import BatchRow
+    from headrace.store.sql.reads.streams import BatchRow, DeadLetterRow
     from headrace.store.sql.reads.tables import TableVersionRow
 
 Told = tuple[tuple[str, ...], dict[str, Any]]
@@ -44,6 +45,28 @@ def batch(found: BatchRow, topic: str) -> Told:
     return says, msgspec.to_builtins(found)
 
 
+def dead(found: DeadLetterRow) -> str:
+    """Why a stream made nothing of a row: it is a dead letter."""
+    error = found.error.strip().rpartition("\n")[2]
+    return f"{found.stream} made nothing of it: dead letter {found.id} ({found.reason}): {error}"
+
+
+def unread(stream: str, offset: int, next_offset: int | None, began: int | None) -> str:
+    """Why no batch of a stream holds an offset. `began` is the first that it has read.
+
+    >>> unread("score", 3, 10, 5)
+    'score made nothing of it: it lies before the stream began, at offset 5'
+    >>> unread("score", 12, 10, 5)
+    'score has not come to it: it is at offset 10'
+    """
+    if next_offset is None:
+        return f"{stream} has not come to it: it has not started"
+    if next_offset <= offset:
+        return f"{stream} has not come to it: it is at offset {next_offset:,}"
+    first = next_offset if began is None else began
+    return f"{stream} made nothing of it: it lies before the stream began, at offset {first:,}"
+
+
 def version(found: VersionRow, moves: list[AliasRow]) -> Told:
     says = [
         # Why others serve is told by the moves of the alias.
@@ -67,13 +90,24 @@ def version(found: VersionRow, moves: list[AliasRow]) -> Told:
 
 
 def run(found: RunRow) -> Told:
-    window = "" if found.window is None else f" about {iso(found.window[0])} to {iso(found.window[1])}"
-    says = [f"{found.pipeline}{window}, {found.state}", f"{found.cause}" + (f": {found.why}" if found.why else "")]
+    window = "" if found.window is None else f" about {stretch(found.window)}"
+    why = f": {evidence_in_words(found.why)}" if found.why else ""
+    says = [f"{found.pipeline}{window}, {found.state}", f"{found.cause}{why}"]
     if found.params:
         says.append("with " + ", ".join(f"{name}={value!r}" for name, value in found.params.items()))
     ended = f", ended {moment(found.ended_us)}" if found.ended_us is not None else ""
     says.append(f"created {moment(found.created_us)}{ended}; code {found.code}")
     return tuple(says), msgspec.to_builtins(found)
+
+
+def stretch(window: tuple[int, int]) -> str:
+    """A window of data; one that begins in 1970 is that of all rows up to its end.
+
+    >>> stretch((0, 86_400_000_000))
+    'all until 1970-01-02T00:00Z'
+    """
+    start_us, end_us = window
+    return f"{iso(start_us)} to {iso(end_us)}" if start_us else f"all until {iso(end_us)}"
 
 
 def table(found: TableVersionRow) -> Told:

@@ -15,7 +15,7 @@ import msgspec
 
 from headrace.base.facts import Fact
 from headrace.base.ids import make_id
-from headrace.data.facts import TopicAppended
+from headrace.data.facts import TopicAppended, TopicShaped
 from headrace.definitions.project import PipelineDef, Project
 from headrace.errors import HeadraceError, NotFoundError, RefusedError
 from headrace.runs import events as e
@@ -245,6 +245,8 @@ class Machine:
         place = _place(flight)
         yield f.AttemptSucceeded(*place, self._now_us, event.took_us, event.result, log=event.log, reads=event.reads)
         for write in event.effects.topics:
+            if write.schema is not None:
+                yield TopicShaped(write.topic, write.schema, self._now_us)
             self._out.files[len(self._out.facts)] = write.path
             yield TopicAppended(
                 write.topic,

@@ -6,11 +6,14 @@ done next.
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from headrace.base.instants import iso
+from headrace.data.where import is_library, is_own
 from headrace.definitions.nodes import Graph, Node, refs
 from headrace.definitions.project import ModelDef, MonitorDef, PipelineDef
 from headrace.models.controller import ControllerState
@@ -22,6 +25,11 @@ NO_ENGINE = "no engine is alive"
 START_ENGINE = "headrace dev"
 NO_CHAMPION = "no champion yet"
 
+_SLOT = re.compile(r"\bslot (\d{10,18})\b")
+_FRAME = re.compile(r'^ +(?:[|] +)?File "([^"]+)", line (\d+)', re.MULTILINE)
+_OWN_ERROR = re.compile(r"^\w+ HR\d{4}: ")
+_ABSOLUTE = re.compile(r"[:'\s]['\"]?/")
+
 
 @dataclass(frozen=True, slots=True)
 class Reason:
@@ -31,6 +39,14 @@ class Reason:
     state: str
     why: str
     next: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A run may not begin: `most` of its pipeline may be at work at a time, and `runs` are."""
+
+    most: int
+    runs: tuple[str, ...]
 
 
 class RunState(Protocol):
@@ -95,6 +111,8 @@ class ItemState(Protocol):
     @property
     def error(self) -> str | None: ...
     @property
+    def detail(self) -> str | None: ...
+    @property
     def why(self) -> str | None: ...
 
 
@@ -133,6 +151,15 @@ def waits_for(topic: str, end_us: int, watermarks: Mapping[str, int]) -> str:
     return f"waits for {topic}: {so_far}, needed {iso(end_us)}"
 
 
+def evidence_in_words(text: str) -> str:
+    """What an ask for a training rests on: only what was found first, and slots as instants.
+
+    >>> evidence_in_words("schedule: slot 86400000000"), evidence_in_words("psi of temp 0.3 is above 0.2; auc 0.7 …")
+    ('schedule: slot 1970-01-02T00:00Z', 'psi of temp 0.3 is above 0.2')
+    """
+    return _SLOT.sub(lambda found: f"slot {iso(int(found[1]))}", text.partition("; ")[0])
+
+
 # -- runs ------------------------------------------------------------------------------------------------------------
 
 
@@ -144,16 +171,23 @@ def of_run(
     *,
     watermarks: Mapping[str, int],
     has_engine: bool,
+    deployed: Graph | None = None,
+    held_by: Held | None = None,
+    root: str = "",
 ) -> list[Reason]:
-    """Why a run and its tasks are where they are. `items` are those that have not succeeded; [] for a run that has."""
+    """Why a run and its tasks are where they are. `items` are those that have not succeeded.
+
+    `deployed` is the graph that the pipeline has now, where the deployed code is another than the run's, and `root` the
+    folder that relative paths of tasks begin at.
+    """
     about = f"run {run.run}"
     if run.state == "succeeded":
-        return []
+        return [Reason(about, "succeeded", "all its tasks have ended")]
     if run.state in ("failed", "lost", "cancelled"):
-        why = run.end_why or run.state
-        next_step = f"headrace run {run.pipeline}" if run.cause == "here" else f"headrace runs retry {run.run}"
+        why = (run.end_why or "").removeprefix(f"{run.state}: ") or "it has ended"
+        next_step = _again(run, graph, deployed)
         ended = Reason(about, run.state, f"{why} (by {run.cancelled_by})" if run.cancelled_by else why, next_step)
-        return [ended, *_failed_items(run, items), *_skipped(cells)]
+        return [ended, *_failed_items(run, items, root), *_skipped(run, cells)]
     if not has_engine and run.cause != "here":
         return [Reason(about, run.state, NO_ENGINE, START_ENGINE)]
     if run.state == "cancelling":
@@ -162,43 +196,83 @@ def of_run(
         end_us = run.window[1]
         behind = [topic for topic in run.waits if watermarks.get(topic, 0) < end_us]
         return [Reason(about, "waiting", waits_for(topic, end_us, watermarks), "rows up to then") for topic in behind]
+    if held_by is not None:
+        others = ", ".join(held_by.runs)
+        why = f"max_active = {held_by.most}: waits for run{'' if len(held_by.runs) == 1 else 's'} {others}"
+        return [Reason(about, "held", why, f"headrace why {held_by.runs[0]}")]
     items = list(items)
-    return [*_items(run, items), *_skipped(cells), *_pending(graph, cells, {item.node for item in items})]
+    pending = _pending(run, graph, cells, {item.node for item in items})
+    return [*_items(run, items, root), *_skipped(run, cells), *pending]
 
 
-def _items(run: RunState, items: Sequence[ItemState]) -> list[Reason]:
+def _again(run: RunState, graph: Graph, deployed: Graph | None) -> str:
+    """How a run that went wrong is run again: with the deployed code where that is another one and can go on with it."""
+    pipeline = shlex.quote(run.pipeline)
+    if run.cause == "here":
+        return f"headrace run {pipeline}"
+    if deployed is None or run.cause == "monitor":
+        return f"headrace runs retry {run.run}"
+    return f"headrace runs retry {run.run} --current-code" if deployed == graph else f"headrace trigger {pipeline}"
+
+
+def _items(run: RunState, items: Sequence[ItemState], root: str) -> list[Reason]:
     reasons: list[Reason] = []
     for item in items:
         match item.state:
             case "running":
                 since = f" since {iso(item.started_us)}" if item.started_us is not None else ""
                 worker = f" in worker {(item.worker or '').partition('#')[0]}" if item.worker else ""
-                step = f"headrace logs {run.run} {item.node} --follow"
-                reasons.append(Reason(place(item), "running", f"attempt {item.attempt}{since}{worker}", step))
+                step = f"{_logs(run, item)} --follow"
+                reasons.append(Reason(place(run, item), "running", f"attempt {item.attempt}{since}{worker}", step))
             case "waiting_retry":
                 at = f"tried again at {iso(item.retry_at_us)}" if item.retry_at_us is not None else "tried again"
-                why = f"attempt {item.attempt} failed: {item.error}"
-                reasons.append(Reason(place(item), "waiting", why, at))
+                why = f"attempt {item.attempt} failed: {_error(item, root)}"
+                reasons.append(Reason(place(run, item), "waiting", why, at))
             case "pending" | "returned":
-                reasons.append(Reason(place(item), "waiting", "waits for a free worker", "goes by itself"))
+                reasons.append(Reason(place(run, item), "waiting", "waits for a free worker", "goes by itself"))
             case _:
                 pass
-    return reasons + _failed_items(run, items)
+    return reasons + _failed_items(run, items, root)
 
 
-def _failed_items(run: RunState, items: Iterable[ItemState]) -> list[Reason]:
-    return [
-        Reason(place(x), "failed", f"attempt {x.attempt}: {x.error or x.why}", f"headrace logs {run.run} {x.node}")
-        for x in items
-        if x.state in ("failed", "lost")
+def _failed_items(run: RunState, items: Iterable[ItemState], root: str) -> list[Reason]:
+    reasons: list[Reason] = []
+    for x in items:
+        if x.state in ("failed", "lost"):
+            cure, logs = _cure(x), _logs(run, x)
+            step = f"{cure} ({logs})" if cure else logs
+            reasons.append(Reason(place(run, x), "failed", f"attempt {x.attempt}: {_error(x, root)}", step))
+    return reasons
+
+
+def _logs(run: RunState, item: ItemState) -> str:
+    return f"headrace logs {run.run} {shlex.quote(item.node)}"
+
+
+def _error(item: ItemState, root: str) -> str:
+    """The error in one line, with the innermost line of the user's code that it came through."""
+    text = item.error or item.why or "no reason is known"
+    if root and text.startswith("FileNotFoundError") and not _ABSOLUTE.search(text):
+        text = f"{text} (relative to {root})"
+    frames: list[tuple[str, str]] = _FRAME.findall(item.detail or "")
+    users = [
+        f"{file}:{line}" for file, line in frames if not (file.startswith("<") or is_library(file) or is_own(file))
     ]
+    return f"{text}, at {users[-1]}" if users else text
 
 
-def _skipped(cells: Sequence[CellState]) -> list[Reason]:
-    return [Reason(f"task {c.node}", "skipped", c.why or "skipped") for c in cells if c.is_skipped]
+def _cure(item: ItemState) -> str:
+    """The next step that an error of Headrace itself names: in its text, the indented line after the message."""
+    last = (item.detail or "").rstrip().rpartition("\n")[2]
+    is_told = _OWN_ERROR.match(item.error or "") and last.startswith("  ") and not last.startswith("    ")
+    return last.strip() if is_told else ""
 
 
-def _pending(graph: Graph, cells: Sequence[CellState], seen: set[str]) -> list[Reason]:
+def _skipped(run: RunState, cells: Sequence[CellState]) -> list[Reason]:
+    return [Reason(f"run {run.run} task {c.node}", "skipped", c.why or "skipped") for c in cells if c.is_skipped]
+
+
+def _pending(run: RunState, graph: Graph, cells: Sequence[CellState], seen: set[str]) -> list[Reason]:
     """Tasks that have not begun: what they wait for, or that they are ready."""
     begun = {cell.node for cell in cells} | seen
     ended = {c.node for c in cells if (c.succeeded or c.failed or c.skipped or c.is_skipped) and not c.running} - seen
@@ -208,7 +282,7 @@ def _pending(graph: Graph, cells: Sequence[CellState], seen: set[str]) -> list[R
             continue
         open_ = [name for name in upstream_of(graph, node) if name not in ended]
         why = f"waits for {', '.join(open_)}" if open_ else "ready: waits for a free worker"
-        reasons.append(Reason(f"task {node.name}", "waiting", why, "goes by itself"))
+        reasons.append(Reason(f"run {run.run} task {node.name}", "waiting", why, "goes by itself"))
     return reasons
 
 
@@ -220,11 +294,11 @@ def upstream_of(graph: Graph, node: Node) -> list[str]:
     return [other.name for other in graph.nodes if other.name in needed]
 
 
-def place(item: ItemState) -> str:
-    """`task train`, or `task load[3]` for an item of a map: nested maps are `load[3.0]`."""
+def place(run: RunState, item: ItemState) -> str:
+    """`run r1 task train`, or `run r1 task load[3]` for an item of a map: nested maps are `load[3.0]`."""
     if not item.path and item.item == 0:
-        return f"task {item.node}"
-    return f"task {item.node}[{item.path + '.' if item.path else ''}{item.item}]"
+        return f"run {run.run} task {item.node}"
+    return f"run {run.run} task {item.node}[{item.path + '.' if item.path else ''}{item.item}]"
 
 
 # -- pipelines, models, monitors, streams ----------------------------------------------------------------------------
@@ -243,7 +317,9 @@ def of_pipeline(
     about = f"pipeline {pipeline.name}"
     reasons: list[Reason] = []
     if paused_by is not None:
-        reasons.append(Reason(about, "paused", f"paused by {paused_by}", f"headrace pipelines resume {pipeline.name}"))
+        reasons.append(
+            Reason(about, "paused", f"paused by {paused_by}", f"headrace pipelines resume {shlex.quote(pipeline.name)}")
+        )
     if not has_engine:
         reasons.append(Reason(about, "waiting", NO_ENGINE, START_ENGINE))
     if next_slot_us is not None and not fires_schedules:
@@ -253,7 +329,7 @@ def of_pipeline(
     if held_events:
         reasons.append(Reason(about, "waiting", f"{held_events} events are held for a group", "more events"))
     if not pipeline.triggers:
-        reasons.append(Reason(about, "waiting", "it has no trigger", f"headrace trigger {pipeline.name}"))
+        reasons.append(Reason(about, "waiting", "it has no trigger", f"headrace trigger {shlex.quote(pipeline.name)}"))
     return reasons
 
 
@@ -270,7 +346,7 @@ def of_model(
     about = f"model {model.name}"
     reasons: list[Reason] = []
     if champion is None:
-        step = f"headrace trigger {trainer}" if trainer else "a pipeline that registers a version"
+        step = f"headrace trigger {shlex.quote(trainer)}" if trainer else "a pipeline that registers a version"
         why = f"{NO_CHAMPION}: {'no version was promoted' if versions else 'it has no version'}"
         reasons.append(Reason(about, "waiting", why, step))
     if controller.blocked is not None:
@@ -280,10 +356,14 @@ def of_model(
         reasons.append(Reason(about, "cooling", f"cool-down until {iso(until_us)}", "evidence from after then"))
     elif controller.phase in ("asked", "training", "judging"):
         step = f"headrace why {controller.run}" if controller.run else "goes by itself"
-        asked = f"asked by {controller.ask.by}: {controller.ask.evidence}" if controller.ask else controller.phase
+        asked = (
+            f"asked by {controller.ask.by}: {evidence_in_words(controller.ask.evidence)}"
+            if controller.ask
+            else controller.phase
+        )
         reasons.append(Reason(about, controller.phase, asked, step))
     if last_ask is not None:
-        reasons.append(Reason(about, "suppressed", last_ask, "goes by itself"))
+        reasons.append(Reason(about, "suppressed", evidence_in_words(last_ask), "goes by itself"))
     return reasons
 
 

@@ -73,9 +73,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     show_originals(Path(given.code_path), Path(given.root), given.project)
     waker = Waker(given.wake_fd)
     is_over: list[int] = []
+    running: list[StreamRunner] = []
 
     def leave(number: int, _: object) -> None:
         is_over.append(number)
+        for found in running:
+            found.forget_hands()
         waker.ring()
 
     signal.signal(signal.SIGTERM, leave)
@@ -85,6 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except HeadraceError as error:
         print(error, file=sys.stderr, flush=True)  # noqa: T201
         return error.exit_code
+    running.append(runner)
     try:
         run(runner, waker, lambda: bool(is_over) or waker.is_orphan)
     except HeadraceError as error:

@@ -134,6 +134,12 @@ class StreamRunner:
         """How long to sleep after a round without work: short while progress is still to be told."""
         return POLL_S if self._is_told else QUIET_US / 1e6
 
+    def forget_hands(self) -> None:
+        """Told to leave while user code runs. A signal handler may call it."""
+        for owned in self._owned:
+            if isinstance(owned.runner, ShardRunner):
+                owned.runner.forget_hand()
+
     def close(self) -> None:
         """Let go of everything; the next owner goes on from the rows."""
         for owned in self._owned:

@@ -131,7 +131,7 @@ class ShardRunner:
         self.state = state
 
     def forget_hand(self) -> None:
-        """The predecessor's death is on record."""
+        """Told to leave: if this process is ended before its batch is, no row is to blame for it."""
         self._hand.drop()
 
     def work(self, news: News, started_since_us: int, *, is_idle: bool) -> Step | None:
@@ -163,8 +163,9 @@ class ShardRunner:
                 return self._done(todo, Outcome(0, 0, (*misfits, *crashed)), watermark_us)
             joined, pins = self._sides.join(rows, self.code, news)
             values, versions = self._bound.values(self.code.definition.bind)
-        except (SchemaError, CodecError) as error:  # no row's fault: what is read does not fit what is declared
-            return owner.stopped(self.state, told(str(error)), self._clock.now_us())
+        except (SchemaError, CodecError, pl.exceptions.PolarsError) as error:
+            # No row's fault: what is read does not fit what is declared, or not together.
+            return owner.stopped(self.state, one_line(error), self._clock.now_us())
         try:
             self._hand.take(Hand(todo.first, todo.end, self.state.suspect_end is not None))
             called = self._call(joined, values)
@@ -172,7 +173,7 @@ class ShardRunner:
             return owner.stopped(self.state, told(str(error)), self._clock.now_us())
         except self.code.holds as error:
             return owner.retrying(self.state, one_line(error), self._clock.now_us())
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # also a CancelledError or KeyboardInterrupt that user code lets out
             return self._raised(todo, rows, misfits, error, watermark_us)
         finally:
             self._hand.drop()

@@ -107,7 +107,7 @@ def _one(
         return fn(row, **bound)
     except holds:
         raise
-    except Exception as error:
+    except BaseException as error:  # whatever the user's code lets out is about its row
         return error
 
 

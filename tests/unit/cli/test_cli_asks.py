@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from conftest import FakeEngine, Headrace
-
     from headrace.store.sql.store import SqlStore
 
     Write = Callable[..., None]

@@ -10,14 +10,15 @@ import pytest
 
 from headrace.data.facts import Part, TablePublished
 from headrace.models.facts import AliasMoved, VersionRegistered, VersionRejected
+from headrace.ports import Append
 from headrace.runs import facts as f
 from headrace.runs.facts import LogSpan, Value
+from headrace.streams import facts as s
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from conftest import Headrace
-
     from headrace.store.sql.store import SqlStore
 
     Write = Callable[..., None]
@@ -150,8 +151,9 @@ def test_logs_of_a_task_that_is_not_there(headrace: Headrace, history: SqlStore)
 
 def test_why_names_reason_and_next_step(headrace: Headrace, history: SqlStore) -> None:
     lines = headrace("why", RUN).out.splitlines()
-    assert lines[:2] == [f"run {RUN}: failed: failed: train", f"  next: headrace runs retry {RUN}"]
-    assert "task train: failed: attempt 1: ValueError: no rows" in lines
+    assert lines[:2] == [f"run {RUN}: failed: train", f"  next: headrace runs retry {RUN}"]
+    assert f"run {RUN} task train: failed: attempt 1: ValueError: no rows" in lines
+    assert len({line.partition(":")[0] for line in lines if line.startswith("run")}) == 2, "one line per subject"
 
 
 def test_why_of_everything_says_first_that_no_engine_is_alive(headrace: Headrace, history: SqlStore) -> None:
@@ -163,6 +165,21 @@ def test_why_of_everything_says_first_that_no_engine_is_alive(headrace: Headrace
         "next": "headrace dev",
     }
     assert any(reason["about"] == "stream score" for reason in reasons)
+
+
+def test_why_lists_requests_that_nobody_has_answered(headrace: Headrace, history: SqlStore) -> None:
+    headrace("trigger", "retrain")
+    lines = headrace("why").out.splitlines()
+    assert "request 1: waiting: trigger retrain is stored: no engine is alive" in lines
+
+
+def test_why_of_a_run_that_succeeded_says_so(headrace: Headrace, history: SqlStore, write: Write) -> None:
+    write(
+        history,
+        f.RunCreated("1ng66r0y5e47", "nightly", "c0de", "k2", "person", AT + 5, {}, (0, AT)),
+        f.RunEnded("1ng66r0y5e47", "succeeded", AT + 9, ""),
+    )
+    assert headrace("why", "last").out == "run 1ng66r0y5e47: succeeded: all its tasks have ended\n"
 
 
 def test_why_of_something_unknown(headrace: Headrace, history: SqlStore) -> None:
@@ -222,6 +239,45 @@ def test_each_version_keeps_the_reason_of_its_own_verdict(headrace: Headrace, hi
     assert "auc=0.7" in third
     assert not [name for name in ("_se", "log_loss", "accuracy", "false_alarms") if name in out]
     assert "log_loss" in headrace("models", "show", "delay", "--json").out
+
+
+def test_without_an_engine_streams_are_stopped_and_all_rows_lie_before_them(
+    headrace: Headrace, store: SqlStore
+) -> None:
+    for number in range(3):
+        headrace("topics", "append", "departures", "--json-row", f'{{"flight_id": "UA-{number}"}}')
+    (row,) = headrace("streams", "ls", "--json").json()
+    assert (row["state"], row["lag_rows"]) == ("stopped: no engine is alive", 3)
+
+
+def test_a_dead_letter_is_shown_by_its_id_or_by_its_row(headrace: Headrace, store: SqlStore) -> None:
+    error = "Traceback:\n  line 3\nValueError: no delay"
+    store.commit(
+        [
+            Append(
+                "shard:score:0",
+                0,
+                (
+                    s.ShardStarted("score", 0, 0, AT),
+                    s.BatchCommitted("score", 0, 0, 0, 1, 1, 0, 0, 1, "c0de", AT),
+                    s.DeadLettered("score", 0, 0, "departures", 0, 0, "error", error, "{}", "c0de", AT),
+                ),
+            )
+        ]
+    )
+    (letter,) = headrace("dead-letters", "ls", "--json").json()
+    out = headrace("dead-letters", "ls").out
+    assert "Traceback" not in out
+    assert "no delay" in out
+    for name in (letter["id"], "departures/0/0", "score/departures/0/0"):
+        assert error in headrace("dead-letters", "show", name).out
+    assert headrace("dead-letters", "show", letter["id"] + 1).code == 3
+
+
+def test_a_run_of_events_names_their_rows(headrace: Headrace, store: SqlStore, write: Write) -> None:
+    rows = (("departures", 0, 1200, 1205),)
+    write(store, f.RunCreated(RUN, "retrain", "c0de", "k", "event", AT, events=rows))
+    assert "departures/0 [1,200, 1,205)" in headrace("runs", "show", RUN).out
 
 
 @pytest.mark.parametrize("noun", ["streams", "monitors", "dead-letters", "topics"])

@@ -135,12 +135,18 @@ def test_a_try_that_is_repeated_does_not_count_as_an_end() -> None:
             f.AttemptFailed("r", "a", "", 0, 1, 1, 0, "E: x", retry_at_us=2_000_000),
             "run r a failed (attempt 1): E: x; again in 2.0s",
         ),
+        (
+            f.RunCreated("r", "p", "c", "k", "schedule", 0, {}, None, why="schedule: slot 1795368720000000"),
+            "run r of p by schedule (schedule: slot 2026-11-22T17:32Z)",
+        ),
+        (f.SlotsSkipped("p", "s", 0, 1, 1, "asked the model's controller", 0), "p asks the model's controller"),
+        (f.RunEnded("r", "failed", 0, "failed: a"), "run r failed: a"),
         (f.TriggerSuppressed("p", "k", "the pipeline is paused", 0), "p is not started: the pipeline is paused"),
         (AliasMoved("delay", "champion", 2, 1, "gate", "gains", 0), "delay: version 2 is the champion (gains)"),
         (RetrainAsked("delay", "drift", "e", 0, False, "cool-down", 0), "delay: drift asks for a training: cool-down"),
         (
             WindowJudged("watch", "delay", (0, 86_400_000_000), 1, 7, True, "", None, "r", 0, {"drift": True}),
-            "watch: 1970-01-01T00:00Z 1970-01-02T00:00Z crossed drift, 7 rows",
+            "watch: all until 1970-01-02T00:00Z crossed drift, 7 rows",
         ),
     ],
 )

@@ -242,3 +242,9 @@ def test_a_source_reads_as_known_with_history_in_any_partition(store, log):
 
 def test_partitions_do_not_change_between_releases():
     assert embedded.partitions(pl.Series(["EWR", "JFK", "LGA", "é"]), 4).to_list() == [2, 3, 2, 3]
+
+
+@pytest.mark.parametrize("rows", [[{"_offset": 3}], [{}]])
+def test_rows_that_no_reader_could_read_are_refused(rows):
+    with pytest.raises(SchemaError, match="nothing was appended"):
+        prepare(TopicDef("t"), rows, 1)

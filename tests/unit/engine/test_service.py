@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from headrace.definitions.nodes import Graph
-from headrace.definitions.project import PipelineDef, Problem, Project
+from headrace.definitions.project import PipelineDef, Problem, Project, TopicDef
 from headrace.engine.loader import LoadedCode
 from headrace.engine.service import Service
 from headrace.errors import ProjectError, StoreError
@@ -40,7 +40,8 @@ class Rig:
         engine: Any = SimpleNamespace(
             machine=self.machine, give=self.give, clock=self.clock, store=store, options=SimpleNamespace(name="engine")
         )
-        others: Any = SimpleNamespace(open_runs=lambda prefix: self.open)
+        self.stored: dict[str, int] = {}
+        others: Any = SimpleNamespace(open_runs=lambda prefix: self.open, partitions=lambda: self.stored)
         supervisor: Any = SimpleNamespace(deploy=lambda code, path, groups: self.deployed.append(code), tend=list)
         self.locks = folder / "locks"
         self.service = Service(
@@ -156,3 +157,13 @@ def test_a_store_that_refuses_is_asked_again_later(rig: Rig) -> None:
     rig.is_full = False
     rig.tend()
     assert [append.log for append in rig.committed] == ["run:1-a"]
+
+
+def test_a_topic_with_fewer_partitions_than_hold_rows_is_not_deployed(rig: Rig) -> None:
+    project = Project("p", topics={"clicks": TopicDef("clicks", partitions=1)})
+    rig.next = LoadedCode("c2", Path("c2"), project, b"{}", ())
+    rig.stored = {"clicks": 4}
+    rig.deploy(request=7)
+    assert not rig.given
+    assert "clicks has rows in 4 partitions and declares 1" in rig.said[0]
+    assert rig.answers[0][:2] == (7, "refused")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -63,3 +64,23 @@ def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         with pytest.raises(StoreError, match="the disk is full"):
             take_right(tmp_path / "engine.lock")
     assert holder_of(tmp_path / "engine.lock") is None
+
+
+def test_a_forked_child_keeps_no_right_of_its_parent(tmp_path: Path) -> None:
+    right = take_right(tmp_path / "shard.lock")
+    assert right is not None
+    ours, theirs = socket.socketpair()
+    child = os.fork()
+    if child == 0:
+        theirs.send(b"up")
+        theirs.recv(1)  # lives on after the right was given back
+        os._exit(0)
+    try:
+        assert ours.recv(2) == b"up"
+        right.release()
+        assert holder_of(tmp_path / "shard.lock") is None
+    finally:
+        ours.send(b"1")
+        os.waitpid(child, 0)
+        ours.close()
+        theirs.close()

@@ -16,7 +16,7 @@ from headrace.models.facts import AliasMoved, VersionRegistered
 from headrace.ports import Append
 from headrace.runs.facts import AttemptStarted, AttemptSucceeded, CodeDeployed, Read, RunCreated, RunEnded, Value
 from headrace.store.sql.store import SqlStore
-from headrace.streams.facts import BatchCommitted, Bound, ShardStarted
+from headrace.streams.facts import BatchCommitted, Bound, DeadLettered, ShardStarted
 
 FLIGHTS = TopicDef("flights", schema={"id": "str", "x": "float"}, key="id", partitions=1)
 SCORES = TopicDef("scores", schema={"id": "str", "p": "float"}, key="id", partitions=4)
@@ -181,6 +181,20 @@ def test_a_row_by_its_place_a_run_and_a_version_are_traced_too(world: World) -> 
     assert trace(world.store, PROJECT, "flights/0/1").root.sources[0].kind == "client"
     assert trace(world.store.database, PROJECT, "trains").root.kind == "run"
     assert trace(world.store, PROJECT, "delay:1").root.name == "delay:1"
+
+
+def test_a_row_that_was_not_scored_says_why(world: World) -> None:
+    first = world.heads()
+    append(world.store, "clients", FLIGHTS, [{"id": i, "x": 1.5} for i in ("dies", "waits")], T)
+    batch = BatchCommitted("score", 0, world.n, first, first + 1, 1, 0, 0, 1, "c1", T)
+    error = "Traceback:\n  line 3\nValueError: no delay"
+    letter = DeadLettered("score", 0, world.n, "flights", 0, first, "error", error, "{}", "c1", T)
+    world.happens(batch, letter, log="shard-score-0")
+    (told,) = [line for line in trace(world.store, PROJECT, "dies").lines() if "score made" in line]
+    assert told.strip().startswith("score made nothing of it: dead letter ")
+    assert told.endswith("(error): ValueError: no delay")
+    waits = "\n".join(trace(world.store, PROJECT, "waits").lines())
+    assert f"score has not come to it: it is at offset {first + 1}" in waits
 
 
 def test_what_is_not_there_says_where_was_looked(world: World) -> None:

@@ -57,21 +57,21 @@ def test_a_topic_that_nobody_speaks_for_says_so() -> None:
 def test_tasks_that_have_not_begun_say_what_they_wait_for() -> None:
     found = of_run(run("running"), [cell("a", running=1)], [item("a", "running", worker="w1#4")])
     assert [(x.about, x.why) for x in found] == [
-        ("task a", "attempt 1 in worker w1"),
-        ("task b", "waits for a"),
-        ("task c", "waits for b"),
+        ("run r1 task a", "attempt 1 in worker w1"),
+        ("run r1 task b", "waits for a"),
+        ("run r1 task c", "waits for b"),
     ]
 
 
 def test_a_task_whose_upstreams_have_ended_waits_for_a_worker() -> None:
     found = of_run(run("running"), [cell("a", succeeded=1)], [])
-    assert found[0] == Reason("task b", "waiting", "ready: waits for a free worker", "goes by itself")
+    assert found[0] == Reason("run r1 task b", "waiting", "ready: waits for a free worker", "goes by itself")
 
 
 def test_a_retry_says_when_and_after_what() -> None:
     waiting = item("a", "waiting_retry", attempt=2, error="ValueError: no", retry_at_us=DAY)
     assert of_run(run("running"), [cell("a")], [waiting])[0] == Reason(
-        "task a", "waiting", "attempt 2 failed: ValueError: no", "tried again at 1970-01-02T00:00Z"
+        "run r1 task a", "waiting", "attempt 2 failed: ValueError: no", "tried again at 1970-01-02T00:00Z"
     )
 
 
@@ -80,9 +80,58 @@ def test_a_failed_run_names_its_failures_what_was_skipped_and_the_way_on() -> No
     found = of_run(run("failed", end_why="failed: a"), cells, [item("a", "failed", path="3", item=1, error="E: x")])
     assert [(x.about, x.state, x.next) for x in found] == [
         ("run r1", "failed", "headrace runs retry r1"),
-        ("task a[3.1]", "failed", "headrace logs r1 a"),
-        ("task b", "skipped", ""),
+        ("run r1 task a[3.1]", "failed", "headrace logs r1 a"),
+        ("run r1 task b", "skipped", ""),
     ]
+    assert found[0].why == "a"
+
+
+def test_a_failure_names_the_innermost_line_of_the_users_code_and_the_cure_of_headrace() -> None:
+    detail = (
+        "Traceback (most recent call last):\n"
+        '  File "/p/flights/pipelines.py", line 12, in train\n    read(1)\n'
+        '  File "/p/flights/io.py", line 3, in read\n    f(x)\n'
+        '  File "<string>", line 4, in __init__\n'
+        '  File "/v/lib/python3.11/site-packages/polars/frame.py", line 900, in f\n'
+        "headrace.errors.SchemaError: departures: no column 'x'\n  name a column of the topic\n"
+    )
+    failed = item("train it", "failed", error="SchemaError HR1201: no column 'x'", detail=detail)
+    told = of_run(run("failed", end_why="failed: train it"), [], [failed])[1]
+    assert told.why == "attempt 1: SchemaError HR1201: no column 'x', at /p/flights/io.py:3"
+    assert told.next == "name a column of the topic (headrace logs r1 'train it')"
+
+
+@pytest.mark.parametrize(
+    ("error", "is_relative"),
+    [
+        ("FileNotFoundError: [Errno 2] No such file or directory: 'data/x.csv'", True),
+        ("FileNotFoundError: [Errno 2] No such file or directory: '/data/x.csv'", False),
+        ("ValueError: x", False),
+    ],
+)
+def test_a_file_that_is_not_there_says_what_its_path_is_relative_to(error: str, is_relative: bool) -> None:
+    failed = item("a", "failed", error=error)
+    found = reasons.of_run(run("failed"), GRAPH, [], [failed], watermarks={}, has_engine=True, root="/p")
+    assert found[1].why == f"attempt 1: {error}" + (" (relative to /p)" if is_relative else "")
+
+
+@pytest.mark.parametrize(
+    ("deployed", "step"),
+    [
+        (None, "headrace runs retry r1"),
+        (GRAPH, "headrace runs retry r1 --current-code"),
+        (Graph(()), "headrace trigger p"),
+    ],
+)
+def test_a_failed_run_of_older_code_goes_on_with_the_deployed_one(deployed: Graph | None, step: str) -> None:
+    found = reasons.of_run(run("failed"), GRAPH, [], [], watermarks={}, has_engine=True, deployed=deployed)
+    assert found[0].next == step
+
+
+def test_a_run_that_is_held_names_the_run_that_it_waits_for() -> None:
+    held = reasons.Held(1, ("r0",))
+    found = reasons.of_run(run("running"), GRAPH, [], [], watermarks={}, has_engine=True, held_by=held)
+    assert found == [Reason("run r1", "held", "max_active = 1: waits for run r0", "headrace why r0")]
 
 
 def test_a_run_of_a_script_is_started_again_by_hand() -> None:
@@ -95,8 +144,8 @@ def test_without_an_engine_that_is_the_reason() -> None:
     ]
 
 
-def test_a_run_that_succeeded_needs_no_reason() -> None:
-    assert of_run(run("succeeded"), [], []) == []
+def test_a_run_that_succeeded_says_so() -> None:
+    assert of_run(run("succeeded"), [], []) == [Reason("run r1", "succeeded", "all its tasks have ended")]
 
 
 def test_upstreams_are_inputs_order_branches_and_what_a_map_goes_over() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import threading
 
 import polars as pl
@@ -393,3 +395,42 @@ def test_a_join_that_cannot_be_made_stops_the_stream_without_killing_a_row(harne
     assert h.shard("joined").is_stopped
     assert "needs the column 'id' of topic 'weather'" in h.shard("joined").why
     assert h.dead("joined") == []
+
+
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), asyncio.CancelledError(), ValueError(os.fsdecode(b"caf\xe9.csv"))]
+)
+def test_whatever_user_code_lets_out_is_about_its_row_and_stops_nobody_else(harness, error):
+    events, out = source(), output()
+
+    def picky(batch: pl.DataFrame) -> pl.DataFrame:
+        if 7 in batch["x"]:
+            raise error
+        return doubled(batch)
+
+    h = harness(stream(events, to=out, name="picky", start="earliest")(picky))
+    h.append(events, rows(20))
+    h.start(Place("picky", 0))
+    h.settle()
+    assert len(h.read(out)) == 19
+    (letter,) = h.dead("picky")
+    assert (letter.offset, letter.reason) == (7, "error")
+
+
+def test_a_process_that_was_told_to_leave_puts_no_blame_on_the_row_it_had_in_hand(harness):
+    events, out = source(), output()
+    told: list[bool] = []
+
+    def slow(batch: pl.DataFrame) -> pl.DataFrame:
+        if not told:
+            told.append(True)
+            h.runner.forget_hands()  # what the signal handler does while user code runs
+            assert h.runner._owned[0].hand.left() is None
+        return doubled(batch)
+
+    h = harness(stream(events, to=out, name="slow", start="earliest")(slow))
+    h.append(events, rows(3))
+    h.start(Place("slow", 0))
+    h.settle()
+    assert told
+    assert len(h.read(out)) == 3

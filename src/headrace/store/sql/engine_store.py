@@ -61,6 +61,10 @@ class EngineSqlStore(SqlStore):
             base.streaks, monitored,
         )  # fmt: skip
 
+    def partitions(self) -> dict[str, int]:
+        """Topic → one more than the last partition that holds rows."""
+        return dict(self.database.read("SELECT topic, max(partition) + 1 FROM topic_parts GROUP BY topic"))
+
     def owner(self, log: str) -> str:
         rows = self.database.read("SELECT owner FROM logs WHERE name = ?", (log,))
         return rows[0][0] or "" if rows else ""

@@ -26,8 +26,11 @@ _MEMORY_PAGE_BYTES = 4096  # smaller images copy faster, and memory has no write
 
 def revision(connection: sqlite3.Connection) -> str | None:
     """The schema's revision; None where the file holds no Headrace store."""
-    found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
-    row = connection.execute("SELECT version_num FROM alembic_version").fetchone() if found else None
+    try:
+        found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone() if found else None
+    except UnicodeDecodeError:  # a page of noise where the schema was
+        return None
     return None if row is None else str(row[0])
 
 
