@@ -70,7 +70,7 @@ def append(
     json_row
         One row, for example '{"flight_id": "UA-1"}'.
     """
-    from headrace.connectors import log
+    from headrace.connectors import fitting, log
     from headrace.host.doorbell import doorbell_path, ring
 
     if (file is None) == (json_row is None):
@@ -79,7 +79,16 @@ def append(
     with open_here(common, writes=True) as here:
         topic = here.project.topics[known("topic", name, here.project.topics)]
         lines = [json_row.encode()] if json_row is not None else _lines(file or "-")
-        for rows in _batches(lines, file or "--json-row"):
+        # All is read and fitted before the first row is appended: a mistake in the last line appends nothing.
+        batches = list(_batches(lines, file or "--json-row"))
+        for at, rows in enumerate(batches):
+            try:
+                fitting.fit(topic, rows)
+            except SchemaError as error:
+                first = at * _ROWS_AT_ONCE
+                where = f"{file}, row 0 being row {first} of the file" if first else error.where
+                raise SchemaError(error.message, where=where, cure=error.cure, code=error.code) from None
+        for rows in batches:
             log.append(here.store, CLIENTS, topic, rows, now_us())
             total += len(rows)
         ring(doorbell_path(here.settings.home))
@@ -181,14 +190,14 @@ def _lines(file: str) -> Iterator[bytes]:
 
 
 def _batches(lines: Iterator[bytes] | list[bytes], where: str) -> Iterator[list[dict[str, Any]]]:
-    """The rows, some thousand at a time. Raises SchemaError for a line that is no JSON object; those before it stay."""
+    """The rows, some thousand at a time. Raises SchemaError for a line that is no JSON object."""
     batch: list[dict[str, Any]] = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
             batch.append(msgspec.json.decode(line, type=dict[str, Any]))
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise SchemaError(
                 f"a row is a JSON object, got {line[:60].decode('utf-8', 'replace').strip()!r} ({error})",
                 where=f"{where}:{number}",

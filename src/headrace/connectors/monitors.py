@@ -127,7 +127,7 @@ def _reasons(found: Judgement) -> list[str]:
     return [
         finding.reason
         + (f" ± {noise:.4g}" if noise is not None and isinstance(finding.limit, PerformanceLimit) else "")
-        for finding in found.findings
+        for finding in sorted(found.findings, key=lambda finding: not finding.crossed)  # what asks is said first
     ]
 
 

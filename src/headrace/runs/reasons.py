@@ -182,7 +182,7 @@ def of_run(
     """
     about = f"run {run.run}"
     if run.state == "succeeded":
-        return [Reason(about, "succeeded", "all its tasks have ended")]
+        return [Reason(about, "succeeded", "nothing waits or fails")]
     if run.state in ("failed", "lost", "cancelled"):
         why = (run.end_why or "").removeprefix(f"{run.state}: ") or "it has ended"
         next_step = _again(run, graph, deployed)
@@ -220,12 +220,12 @@ def _items(run: RunState, items: Sequence[ItemState], root: str) -> list[Reason]
     for item in items:
         match item.state:
             case "running":
-                since = f" since {iso(item.started_us)}" if item.started_us is not None else ""
+                since = f" since {_second(item.started_us)}" if item.started_us is not None else ""
                 worker = f" in worker {(item.worker or '').partition('#')[0]}" if item.worker else ""
                 step = f"{_logs(run, item)} --follow"
                 reasons.append(Reason(place(run, item), "running", f"attempt {item.attempt}{since}{worker}", step))
             case "waiting_retry":
-                at = f"tried again at {iso(item.retry_at_us)}" if item.retry_at_us is not None else "tried again"
+                at = f"tried again at {_second(item.retry_at_us)}" if item.retry_at_us is not None else "tried again"
                 why = f"attempt {item.attempt} failed: {_error(item, root)}"
                 reasons.append(Reason(place(run, item), "waiting", why, at))
             case "pending" | "returned":
@@ -243,6 +243,11 @@ def _failed_items(run: RunState, items: Iterable[ItemState], root: str) -> list[
             step = f"{cure} ({logs})" if cure else logs
             reasons.append(Reason(place(run, x), "failed", f"attempt {x.attempt}: {_error(x, root)}", step))
     return reasons
+
+
+def _second(us: int) -> str:
+    """An instant of this machine, to the second."""
+    return iso(us - us % 1_000_000)
 
 
 def _logs(run: RunState, item: ItemState) -> str:
@@ -397,7 +402,7 @@ def of_shard(shard: ShardState, *, lag: int | None) -> list[Reason]:
     reasons: list[Reason] = []
     if shard.why:
         state = "stopped" if shard.is_stopped else "held"
-        step = f"tries again at {iso(shard.until_us)}" if shard.until_us is not None else ""
+        step = f"tries again at {_second(shard.until_us)}" if shard.until_us is not None else ""
         reasons.append(Reason(about, state, shard.why, step or ("mend it and save" if shard.is_stopped else "")))
     if shard.model_problem:
         why = f"{shard.model} stays at version {shard.model_version}: {shard.model_problem}"
@@ -406,5 +411,6 @@ def of_shard(shard: ShardState, *, lag: int | None) -> list[Reason]:
         reasons.append(Reason(about, "running", f"{lag:,} rows behind", "goes by itself"))
     if shard.dead:
         step = f"headrace dead-letters ls {shard.stream}"
-        reasons.append(Reason(about, "dead letters", f"{shard.dead:,} rows could not be processed", step))
+        rows = "1 row" if shard.dead == 1 else f"{shard.dead:,} rows"
+        reasons.append(Reason(about, "dead letters", f"{rows} could not be processed", step))
     return reasons

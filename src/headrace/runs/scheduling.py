@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from headrace.base.facts import Fact
+from headrace.base.instants import iso
 from headrace.definitions.project import PipelineDef, Schedule
 from headrace.runs import facts as f
 from headrace.triggers import schedule as slots
@@ -76,7 +77,7 @@ class ScheduleDesk:
             window = slots.window_of(schedule, slot, definition.window or "slot")
             pair = (window.start_us, window.end_us)
             if definition.registers is not None:
-                yield from models.asked(office, definition, "schedule", f"slot {slot}", pair)
+                yield from models.asked(office, definition, "schedule", f"slot {iso(slot)}", pair)
                 yield f.SlotsSkipped(name, slug, slot - 1, slot, 1, "asked the model's controller", now_us)
             else:
                 yield f.RunCreated(

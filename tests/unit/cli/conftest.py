@@ -36,7 +36,7 @@ def ingest() -> int:
 def train(rows: int, rounds: int) -> int:
     return rows * rounds
 
-@hr.pipeline
+@hr.pipeline(max_active=1)
 def retrain(rounds: int = 200, note: str = "") -> int:
     return train(ingest(), rounds)
 

@@ -177,3 +177,14 @@ def test_a_row_that_does_not_fit_is_refused(headrace: Headrace, project: Path, r
 def test_rows_are_given_once(headrace: Headrace, project: Path) -> None:
     assert headrace("topics", "append", "departures").code == 2
     assert headrace("topics", "append", "departures", "--file", "-", "--json-row", "{}").code == 2
+
+
+@pytest.mark.parametrize("last", [b'{"flight_id": 3}', b'{"flight_id": "\xe9"}'])
+def test_a_mistake_far_down_a_file_appends_nothing(headrace: Headrace, project: Path, last: bytes) -> None:
+    rows = project / "rows.jsonl"
+    rows.write_bytes(b"".join(b'{"flight_id": "UA-%d"}\n' % n for n in range(10_500)) + last + b"\n")
+    result = headrace("topics", "append", "departures", "--file", rows)
+    assert result.code == 2
+    assert "rows.jsonl" in result.err
+    assert "Traceback" not in result.err
+    assert headrace("topics", "tail", "departures", "--json").out == ""

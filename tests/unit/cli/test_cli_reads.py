@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from headrace.data.facts import Part, TablePublished
@@ -13,12 +14,13 @@ from headrace.models.facts import AliasMoved, VersionRegistered, VersionRejected
 from headrace.ports import Append
 from headrace.runs import facts as f
 from headrace.runs.facts import LogSpan, Value
+from headrace.store.sql.reads.project import current_code
 from headrace.streams import facts as s
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import Headrace
+    from conftest import FakeEngine, Headrace
     from headrace.store.sql.store import SqlStore
 
     Write = Callable[..., None]
@@ -173,13 +175,34 @@ def test_why_lists_requests_that_nobody_has_answered(headrace: Headrace, history
     assert "request 1: waiting: trigger retrain is stored: no engine is alive" in lines
 
 
+def test_why_names_the_run_that_another_one_waits_for(headrace: Headrace, engine: FakeEngine, write: Write) -> None:
+    first, second = "1ng66r0y5e48", "1ng66r0y5e49"
+    for run in (first, second):
+        write(engine.store, f.RunCreated(run, "retrain", "c0de", run, "person", AT))
+    write(engine.store, f.AttemptStarted(first, "ingest", "", 0, 1, 1, "w1#1", AT))
+    lines = headrace("why", second).out.splitlines()
+    assert lines == [
+        f"run {second}: held: max_active = 1: waits for run {first}",
+        f"  next: headrace why {first}",
+    ]
+
+
+def test_a_failed_run_goes_on_with_the_code_that_was_deployed_since(
+    headrace: Headrace, history: SqlStore, write: Write
+) -> None:
+    now = current_code(history.database)
+    assert now is not None
+    write(history, f.CodeDeployed("mended", msgspec.Raw(now.project), AT))
+    assert f"  next: headrace runs retry {RUN} --current-code" in headrace("why", RUN).out.splitlines()
+
+
 def test_why_of_a_run_that_succeeded_says_so(headrace: Headrace, history: SqlStore, write: Write) -> None:
     write(
         history,
         f.RunCreated("1ng66r0y5e47", "nightly", "c0de", "k2", "person", AT + 5, {}, (0, AT)),
         f.RunEnded("1ng66r0y5e47", "succeeded", AT + 9, ""),
     )
-    assert headrace("why", "last").out == "run 1ng66r0y5e47: succeeded: all its tasks have ended\n"
+    assert headrace("why", "last").out == "run 1ng66r0y5e47: succeeded: nothing waits or fails\n"
 
 
 def test_why_of_something_unknown(headrace: Headrace, history: SqlStore) -> None:

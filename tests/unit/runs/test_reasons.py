@@ -145,7 +145,7 @@ def test_without_an_engine_that_is_the_reason() -> None:
 
 
 def test_a_run_that_succeeded_says_so() -> None:
-    assert of_run(run("succeeded"), [], []) == [Reason("run r1", "succeeded", "all its tasks have ended")]
+    assert of_run(run("succeeded"), [], []) == [Reason("run r1", "succeeded", "nothing waits or fails")]
 
 
 def test_upstreams_are_inputs_order_branches_and_what_a_map_goes_over() -> None:
