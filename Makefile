@@ -12,8 +12,8 @@ test: .venv/dev.stamp check  ## lint, types, imports, and all tests
 	$(BIN)/pytest -n 2
 
 check: .venv/dev.stamp  ## lint, types and the arrows of ARCHITECTURE.md
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
