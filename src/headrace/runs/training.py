@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from headrace.base.facts import Fact
-from headrace.base.instants import iso
 from headrace.definitions.project import ModelDef, PipelineDef
 from headrace.errors import NotFoundError, RefusedError
 from headrace.models import controller as c
@@ -212,10 +211,3 @@ class ModelDesk:
         if model is None:
             raise NotFoundError(f"{definition.name} registers {definition.registers!r}, which is not in the project")
         return model
-
-
-def cooling_until(state: c.ControllerState, model: ModelDef) -> str | None:
-    """When the model may be asked again, in words."""
-    if state.name != "cooling" or state.trained_us is None:
-        return None
-    return iso(state.trained_us + model.cooldown_us)

@@ -6,7 +6,7 @@ last one is the newest. Rows known exactly at the moment count as known.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -39,13 +39,6 @@ def join_asof(left: pl.DataFrame, history: pl.DataFrame, join: JoinDef) -> pl.Da
     )
     tolerance = None if join.tolerance_us is None else timedelta(microseconds=join.tolerance_us)
     return _newest(left, kept, join.on, join.on, pl.col(join.as_of), tolerance)
-
-
-def join_all(left: pl.DataFrame, histories: Iterable[pl.DataFrame], joins: Iterable[JoinDef]) -> pl.DataFrame:
-    """All joins of a source, in order."""
-    for history, join in zip(histories, joins, strict=True):
-        left = join_asof(left, history, join)
-    return left
 
 
 def span_us(join: JoinDef) -> int | None:

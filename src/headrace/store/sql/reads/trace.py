@@ -9,7 +9,7 @@ import msgspec
 from headrace.runs.facts import AttemptSucceeded
 from headrace.store.sql import kinds
 from headrace.store.sql.connection import Database
-from headrace.store.sql.reads import models, streams, tables, topics
+from headrace.store.sql.reads import streams, topics
 from headrace.store.sql.reads.rows import build, plain
 
 
@@ -33,15 +33,6 @@ class Origin(msgspec.Struct, frozen=True):
     attempt: AttemptSucceeded | None = None
 
 
-class RunTrace(msgspec.Struct, frozen=True):
-    """What went into a run, and the versions that came out of it."""
-
-    pins: dict[str, Any]
-    reads: tuple[ReadRow, ...]
-    tables: tuple[tables.TableVersionRow, ...]
-    versions: tuple[models.VersionRow, ...]
-
-
 def origin(db: Database, topic: str, partition: int, offset: int) -> Origin | None:
     """The batch or attempt whose output the row at this offset is; None where there is no such row.
 
@@ -53,7 +44,7 @@ def origin(db: Database, topic: str, partition: int, offset: int) -> Origin | No
         return None
     for kind, version, body in db.read(
         "SELECT kind, version, body FROM facts WHERE log = ? AND seq < ? AND kind NOT IN ('TopicAppended',"
-        " 'TopicCompleted', 'TablePublished', 'DeadLettered', 'ProgressMade') ORDER BY seq DESC LIMIT 1",
+        " 'TopicShaped', 'TopicCompleted', 'TablePublished', 'DeadLettered', 'ProgressMade') ORDER BY seq DESC LIMIT 1",
         (blob.log, blob.seq),
     ):
         if kind == "BatchCommitted":
@@ -62,16 +53,6 @@ def origin(db: Database, topic: str, partition: int, offset: int) -> Origin | No
             fact = kinds.read(kind, version, body)
             return Origin(blob, attempt=fact if isinstance(fact, AttemptSucceeded) else None)
     return Origin(blob)
-
-
-def run_trace(db: Database, run: str) -> RunTrace:
-    pins = {name: plain(pin) for name, pin in db.read("SELECT dataset, pin FROM pins WHERE run = ?", (run,))}
-    return RunTrace(
-        pins=pins,
-        reads=tuple(reads(db, run=run)),
-        tables=tuple(tables.published_by(db, run)),
-        versions=tuple(models.registered_by(db, run)),
-    )
 
 
 def reads(
