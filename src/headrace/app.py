@@ -78,9 +78,8 @@ def worker_parts(setup: Setup) -> Parts:
     """The parts of a worker process: its own copy of the project's code, the store for reading, the data."""
     settings = read_settings(Path(setup.root))
     loaded = load_project(Path(setup.code_path), setup.project, settings.modules or None)
-    errors = [problem for problem in loaded.problems if problem.level == "error"]
-    if errors:
-        raise RefusedError(errors[0].message, where=errors[0].where)
+    if loaded.errors:
+        raise _problem(loaded)
     store = EngineSqlStore(setup.store)
     return make_parts(settings, store, loaded, Path(setup.code_path).name, allow_pickle=setup.allow_pickle)
 
@@ -293,7 +292,7 @@ def run_here(
     del args  # bound to names by the caller
     settings = settings or current_settings()
     loaded = freeze("here", [pipeline])
-    if loaded.problems:
+    if loaded.errors:
         raise _problem(loaded)
     run = run_loaded(settings, loaded, pipeline.name, dict(kwargs), clock=clock, on_facts=on_facts)
     run.raise_for_state()
@@ -373,7 +372,7 @@ def _refusal(facts: list[Fact]) -> str:
 def _problem(loaded: Loaded) -> Exception:
     from headrace.errors import ProjectError
 
-    first = loaded.problems[0]
+    first = loaded.errors[0]
     return ProjectError(first.message, where=first.where, cure=first.cure or None, code=first.code)
 
 

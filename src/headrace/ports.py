@@ -113,6 +113,10 @@ class EngineStore(Store, Protocol):
         """A number that changes when another connection has committed. Cheap: an idle engine asks once a second."""
         ...
 
+    def wal_is_over_limit(self) -> bool:
+        """Whether stream writers should wait until the write-ahead log is shorter again."""
+        ...
+
     def tidy(self) -> None:
         """Bring the database file in order while nothing else is to do."""
         ...

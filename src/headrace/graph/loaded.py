@@ -45,6 +45,11 @@ class Loaded:
     bodies: dict[str, Pipeline[..., Any]]
     problems: tuple[Problem, ...]
 
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        """The problems that keep the project from running; warnings do not."""
+        return tuple(problem for problem in self.problems if problem.level == "error")
+
 
 def declared(value: object) -> Iterator[AnyDeclared]:
     """The Headrace objects that a module-level value is, or holds one level down in a list, tuple or dict."""

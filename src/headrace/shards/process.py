@@ -103,6 +103,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(runner: StreamRunner, waker: Waker, should_stop: Callable[[], bool]) -> None:
     """Rounds until told to stop. A store that refuses (a full disk) is tried again. Raises SupersededError."""
     while not should_stop():
+        if runner.is_store_behind:  # a reader keeps the write-ahead log from being emptied: do not add to it
+            waker.wait(PAUSE_AFTER_ERROR_S)
+            continue
         try:
             is_busy = runner.tick()
         except SupersededError:
@@ -121,8 +124,8 @@ def open_runner(given: argparse.Namespace, waker: Waker) -> tuple[StreamRunner, 
     root = Path(given.root)
     settings = read_settings(root)
     loaded = load_project(Path(given.code_path), given.project, settings.modules or None)
-    if loaded.problems:
-        first = loaded.problems[0]
+    if loaded.errors:
+        first = loaded.errors[0]
         raise ProjectError(first.message, where=first.where, cure=first.cure, code=first.code)
     store = EngineSqlStore(given.store)
     clock = SystemClock()

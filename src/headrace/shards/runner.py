@@ -130,6 +130,11 @@ class StreamRunner:
         return bool(steps)
 
     @property
+    def is_store_behind(self) -> bool:
+        """Whether the store asks streams to wait until its write-ahead log is shorter again."""
+        return self._store.wal_is_over_limit()
+
+    @property
     def patience_s(self) -> float:
         """How long to sleep after a round without work: short while progress is still to be told."""
         return POLL_S if self._is_told else QUIET_US / 1e6
