@@ -19,8 +19,9 @@ from rich.progress import Progress as RichProgress
 from headrace.app import open_store
 from headrace.definitions.project import Project, decode
 from headrace.demo.chaos import Chaos
+from headrace.demo.played import Played
 from headrace.demo.player import Player
-from headrace.demo.record import Record, load
+from headrace.demo.record import load
 from headrace.errors import EngineUnavailableError
 from headrace.host.doorbell import doorbell_path, ring
 from headrace.host.rights import holder_of
@@ -35,17 +36,6 @@ STRIKES = 16  # of --chaos: at least ten of them kill
 
 Progress = Callable[[int, int, str], None]
 """(steps done, steps in all, what is happening)."""
-
-
-@dataclass(frozen=True)
-class Played:
-    """A year that was played: where its store is, what the record holds, and what was done to its processes."""
-
-    settings: Settings
-    project: Project
-    record: Record
-    kills: int
-    pauses: int
 
 
 @dataclass

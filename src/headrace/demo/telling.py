@@ -17,9 +17,9 @@ from headrace.connectors.holdings import Holdings
 from headrace.connectors.log import OFFSET, PARTITION
 from headrace.demo import oracle
 from headrace.demo.asof import live_flights, nightly_flights
+from headrace.demo.played import Played
 from headrace.demo.project.flights.features import predict
 from headrace.demo.record import FIRST_DAY, NEW_YORK, midnight
-from headrace.demo.runner import Played
 from headrace.demo.story import Ask, Asker, Counts, Story, Week
 from headrace.demo.weeks import auc, auc_by_week, windows
 from headrace.lineage.trace import trace

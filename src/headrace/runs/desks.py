@@ -7,37 +7,20 @@ facts only, so that it can be rebuilt from rows.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
 
 from headrace.base.facts import Fact
-from headrace.definitions.project import PipelineDef, Project
+from headrace.definitions.project import PipelineDef
 from headrace.errors import RefusedError
 from headrace.runs import facts as f
 from headrace.runs.creation import run_window
 from headrace.runs.effects import Effects
 from headrace.runs.events import AliasAsked, RunAsked, TriggerSeen
 from headrace.runs.monitoring import MonitorDesk
+from headrace.runs.office import Office
 from headrace.runs.pool import Flight
 from headrace.runs.publishing import TableDesk
 from headrace.runs.scheduling import ScheduleDesk
 from headrace.runs.training import ModelDesk
-
-
-class Office(Protocol):
-    """What a desk may ask of the machine."""
-
-    max_lost: int
-
-    @property
-    def now_us(self) -> int: ...
-    @property
-    def project(self) -> Project: ...
-    @property
-    def code(self) -> str: ...
-    def new_id(self) -> str: ...
-    def wake_in(self, delay_us: int) -> None: ...
-    def is_active(self, pipeline: str) -> bool: ...
-    def window_of(self, run: str) -> tuple[int, int] | None: ...
 
 
 class Desks:

@@ -21,7 +21,7 @@ from headrace.runs.effects import Judged
 from headrace.triggers.wall_time import zone_of
 
 if TYPE_CHECKING:
-    from headrace.runs.desks import Office
+    from headrace.runs.office import Office
     from headrace.runs.training import ModelDesk
 
 PREFIX = "monitor:"

@@ -15,7 +15,7 @@ from headrace.runs.pool import Flight
 from headrace.runs.progress import path_text
 
 if TYPE_CHECKING:
-    from headrace.runs.desks import Office
+    from headrace.runs.office import Office
 
 
 class TableDesk:

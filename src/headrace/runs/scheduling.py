@@ -12,7 +12,7 @@ from headrace.runs import facts as f
 from headrace.triggers import schedule as slots
 
 if TYPE_CHECKING:
-    from headrace.runs.desks import Office
+    from headrace.runs.office import Office
     from headrace.runs.training import ModelDesk
 
 CATCHUP_AT_ONCE = 100  # slots of one schedule made into runs per step; the rest follow in the next
