@@ -119,6 +119,8 @@ def test_waking_reaches_the_process_and_does_no_harm_when_it_is_gone(supervise: 
     (process,) = one.processes.values()
     for _ in range(100_000):
         one.wake()  # until its pipe is full, and on
+    with pytest.raises(BlockingIOError):
+        os.write(process.wake_fd, b"1")  # what was written waits for it, up to the brim
     process.popen.kill()
     process.popen.wait()
     one.wake()
