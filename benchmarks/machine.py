@@ -185,6 +185,15 @@ def pss_mib(pid: int) -> float:
     return next((int(row.split()[1]) / 1024 for row in lines if row.startswith("Pss:")), 0.0)
 
 
+def peak_mib(pid: int) -> float:
+    """The most memory that a process has had resident; 0 where the machine does not tell."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(row.split()[1]) / 1024 for row in lines if row.startswith("VmHWM:")), 0.0)
+
+
 def command_of(pid: int) -> str:
     """The command line of a process; "" where it is gone."""
     try:
