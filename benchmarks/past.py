@@ -47,7 +47,7 @@ def _repeat(connection: sqlite3.Connection, page: range, run: str, log: str, fir
         (run, log, first, last),
     )
     for table in _OWN:
-        columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+        columns = [str(row[1]) for row in connection.execute(f"PRAGMA table_info({table})")]
         new = {"run": name, "key": "key || ':' || k", "first_seq": f"{place} + 1", "last_seq": f"{place} + {size}"}
         given = ", ".join(new.get(column, column) for column in columns)
         connection.execute(f"INSERT INTO {table} SELECT {given} FROM n CROSS JOIN {table} WHERE run = ?", (run,))
