@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check bench simulate clean
+.PHONY: demo test check bench simulate chaos clean
 
 demo: .venv/demo.stamp  ## play a year of real flights through a real project
 	$(BIN)/headrace demo
@@ -20,8 +20,11 @@ check: .venv/dev.stamp  ## lint, types and the arrows of ARCHITECTURE.md
 bench: .venv/dev.stamp  ## one JSON line per result, with the machine's limits
 	$(BIN)/python -m benchmarks.run
 
-simulate: .venv/dev.stamp  ## more crash schedules: make simulate N=20000 SEED=0
-	$(BIN)/python -m headrace.testing.simulator --seeds $(or $(SEED),0) $(shell echo $$(($(or $(SEED),0) + $(or $(N),3000))))
+simulate: .venv/dev.stamp  ## crash schedules on all cores, to be stopped and gone on with: make simulate N=1000000 SEED=0
+	$(BIN)/python -m headrace.testing.simulator --first $(or $(SEED),0) --count $(or $(N),10000) --planted tests/simulation $(if $(TABLES),--tables docs/testing.md)
+
+chaos: .venv/dev.stamp  ## kill and pause real processes under load: make chaos MINUTES=5 SEED=1
+	$(BIN)/python -m headrace.testing.chaos --minutes $(or $(MINUTES),5) --seed $(or $(SEED),1)
 
 clean:
 	rm -rf .venv build dist headrace-demo

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from headrace.connectors.log import appends, prepare, prepare_json
+from headrace.connectors.appends import appends, prepare, prepare_json
 from headrace.definitions.project import TopicDef
 from headrace.graph.project import load_project
 from headrace.store.sql.engine_store import EngineSqlStore

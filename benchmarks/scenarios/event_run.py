@@ -9,7 +9,7 @@ from benchmarks import events
 from benchmarks.bench import Bench
 from benchmarks.project import Project
 from benchmarks.result import SECONDS, Result, percentile
-from headrace.connectors.log import append
+from headrace.connectors.appends import append
 from headrace.definitions.project import TopicDef
 from headrace.store.sql.reads import runs as run_rows
 

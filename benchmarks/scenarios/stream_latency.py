@@ -68,12 +68,10 @@ class _Reader:
         """Latencies of the scores that have come since."""
         heads = self._log.heads("scores")
         fresh = {number: end for number, end in heads.items() if end > self._next.get(number, 0)}
-        chunks = [
-            chunk
-            for number, end in fresh.items()
-            for chunk in self._log.chunks(self._topic, number, self._next.get(number, 0), end)
+        parts = [
+            self._log.rows(self._topic, number, self._next.get(number, 0), end).frame for number, end in fresh.items()
         ]
         now_us = time.monotonic_ns() / 1000
         self._next |= fresh
-        ids = [name for chunk in chunks for name in chunk.rows["id"].to_list()]
+        ids = [name for part in parts for name in part["id"].to_list()]
         return [(now_us - int(name.partition("-")[0])) / 1e6 for name in ids]

@@ -7,7 +7,10 @@ The types are in the `.pyi` beside this file.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from typing import Any
+
+from headrace.base.upward import upward as _upward
 
 _HOME = {
     "headrace.data.access": ("Attempt",),
@@ -43,5 +46,20 @@ def __getattr__(name: str) -> Any:
     return value
 
 
+def _open_access() -> Any:
+    from headrace.app.opening import default_access
+
+    return default_access()
+
+
+def _run_pipeline(pipeline: Any, arguments: Mapping[str, Any]) -> Any:
+    from headrace.app.here import run_here
+
+    return run_here(pipeline, arguments)
+
+
+_upward.open_access, _upward.run_pipeline = _open_access, _run_pipeline
+
+
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULE_OF, "__version__"})
+    return sorted([*_MODULE_OF, "__version__"])

@@ -10,6 +10,8 @@ HeadraceError
 ├── RefusedError            HR3xxx  a request that is understood and not allowed now (wrong state, stale evidence, a test on the real store)
 │   └── SupersededError     HR31xx  another writer owns this log: this process must stop acting
 ├── StoreError              HR4xxx  the database: version, disk, corruption, a holder that does not let go
+│   ├── DisagreementError   HR4060  a fact and the rows disagree: whoever decided believes what is not so
+│   └── ConflictError       HR4061  another writer was faster: read again and decide again
 ├── EngineUnavailableError  HR5xxx  nothing listens: no engine, a port in use, a process that does not start
 ├── RunFailedError          HR6xxx  a run ended without success
 └── MissingExtraError       HR7xxx  an optional dependency is not installed
@@ -90,6 +92,18 @@ class SupersededError(RefusedError):
 class StoreError(HeadraceError):
     code = "HR4000"
     exit_code = 6
+
+
+class DisagreementError(StoreError):
+    """A fact does not fit the rows. Nothing was written; the writer must read the rows before it decides again."""
+
+    code = "HR4060"
+
+
+class ConflictError(StoreError):
+    """A number that is given out in order (a version) went to another writer. Nothing was written."""
+
+    code = "HR4061"
 
 
 class EngineUnavailableError(HeadraceError):

@@ -40,6 +40,15 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True)
+class LogState:
+    """How far a log is, and whose it is: `owner` is the word in its last LogTaken, "" (epoch 0) where nobody took it."""
+
+    head: int
+    epoch: int = 0
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """A row of the inbox: what a client without a log asks of the engine."""
 
@@ -53,8 +62,9 @@ class Request:
 class Store(Protocol):
     """The one place of state. `commit` is the one write verb; everything else reads.
 
-    Raises SupersededError where another writer owns the log, StoreError where the database refuses (full disk, damage,
-    newer version). After any error of `commit` the outcome is unknown until `head` was read.
+    Raises SupersededError where another writer owns the log, ConflictError where a number that is given out in order
+    went to another writer, StoreError where the database refuses (full disk, damage, newer version). After any other
+    StoreError of `commit` the outcome is unknown until `log` was read.
     """
 
     def commit(self, appends: Sequence[Append]) -> Committed: ...
@@ -62,7 +72,10 @@ class Store(Protocol):
         """Seq of the last fact of the log; 0 where it has none."""
         ...
 
-    def heads(self, prefix: str) -> dict[str, int]: ...
+    def log(self, name: str) -> LogState:
+        """Head and owner of a log, of one moment."""
+        ...
+
     def facts(self, log: str, *, after: int, limit: int = 1000, kinds: Sequence[str] | None = None) -> list[Stored]: ...
 
     def ask(self, verb: str, body: Any, *, key: str, at_us: int) -> int:
@@ -87,9 +100,12 @@ class Store(Protocol):
 class EngineStore(Store, Protocol):
     """What an engine reads besides: its own state at a start, and what others have done since."""
 
-    def restore(self, log: str) -> Restored: ...
-    def owner(self, log: str) -> str:
-        """Who has taken the log last; "" where nobody has."""
+    def restore(self, log: str) -> Restored:
+        """All that an engine on this log goes on from, of one moment."""
+        ...
+
+    def news(self, *, limit: int = 1000) -> list[Stored]:
+        """Facts of other logs that an engine must act on and has not: what has fired, tables that grew elsewhere."""
         ...
 
     def active_run(self, run: str) -> ActiveRun | None:
@@ -97,6 +113,10 @@ class EngineStore(Store, Protocol):
         ...
 
     def run_row(self, run: str) -> RunRow | None: ...
+    def slots_run(self, pipeline: str, slug: str, after_us: int) -> frozenset[int]:
+        """The slots of a schedule after that instant that have a run."""
+        ...
+
     def run_of_key(self, key: str) -> str | None:
         """The run that has this key."""
         ...

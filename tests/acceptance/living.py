@@ -18,7 +18,8 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 import polars as pl
 
-from headrace.connectors.log import Log, append
+from headrace.connectors.appends import append
+from headrace.connectors.log import Log
 from headrace.definitions.project import TopicDef
 from headrace.host.doorbell import doorbell_path, ring
 from headrace.store.sql.engine_store import EngineSqlStore

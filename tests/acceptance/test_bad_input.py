@@ -213,6 +213,123 @@ def test_a_damaged_database_is_said_to_be_one(database: Path, say: Say) -> None:
     assert "HR4040" in say("runs", "ls", code=6)
 
 
+def test_an_empty_database_is_not_taken_for_a_new_one(database: Path, say: Say) -> None:
+    for beside in ("-wal", "-shm"):
+        database.with_name(database.name + beside).unlink(missing_ok=True)
+    database.write_bytes(b"")
+    for words in (("runs", "ls"), ("dev",), ("run", "fine"), ("trigger", "fine")):
+        said = say(*words, code=6)
+        assert "HR4040 the database is empty (0 bytes): what was in it is lost" in said
+        assert str(database) in said
+        assert f"restore a copy; or remove {database.parent} on purpose" in said
+    assert "HR4040" in say("doctor", code=1)
+    assert database.read_bytes() == b""
+
+
+EVENTS = (
+    FINE
+    + """
+events = hr.Topic("events", schema={"id": str}, key="id", partitions=1)
+
+@hr.task
+def many() -> tuple[dict, list]:
+    return {"\\udcff": 1}, ["x" * 100] * 1000
+
+@hr.pipeline
+def heavy() -> None:
+    many()
+"""
+)
+
+
+def damage(database: Path, change: str, *given: object) -> list[tuple[bytes]]:
+    connection = sqlite3.connect(database)
+    found = connection.execute(change, given).fetchall()
+    connection.commit()
+    connection.close()
+    return found
+
+
+def test_doctor_finds_and_names_what_was_changed_in_a_page_that_sqlite_takes_for_sound(folder: Path, say: Say) -> None:
+    (folder / "odd.py").write_text(EVENTS)
+    say("topics", "append", "events", "--json-row", '{"id": "a"}', code=0)
+    say("run", "fine", code=0)
+    database = folder / ".headrace" / "headrace.db"
+    assert "fail" not in say("doctor", code=0)
+    ((body,),) = damage(database, "SELECT body FROM topic_bodies")
+    damage(database, "UPDATE topic_bodies SET body = ?", body[:99] + bytes([body[99] ^ 1]) + body[100:])
+    said = say("doctor", code=1)
+    assert "fail  store      topic events/0 at 0: the checksum of" in said
+    assert "restore a copy" in said
+    assert "HR4040" in say("topics", "tail", "events", code=6)
+    damage(database, "DELETE FROM topic_bodies")
+    assert "topic events/0 at 0: the bytes of its rows are gone" in say("doctor", code=1)
+    said = say("topics", "tail", "events", code=6)
+    assert "HR4040 the bytes of the rows of events/0 from offset 0 on are gone" in said
+    damage(database, "UPDATE facts SET body = x'5b' WHERE kind = 'RunCreated'")
+    assert "cannot be read: Input data was truncated" in say("doctor", code=1)
+    damage(database, "DELETE FROM facts WHERE kind = 'RunCreated'")
+    assert "facts, and should have" in say("doctor", code=1)
+
+
+def test_a_page_of_noise_is_said_to_be_damage_wherever_it_is_read(folder: Path, say: Say) -> None:
+    (folder / "odd.py").write_text(EVENTS)
+    say("topics", "append", "events", "--json-row", '{"id": "a"}', code=0)
+    database = folder / ".headrace" / "headrace.db"
+    connection = sqlite3.connect(database)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    ((root,),) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'topic_blobs'")
+    connection.close()
+    body = bytearray(database.read_bytes())
+    body[(root - 1) * 16384 : root * 16384] = os.urandom(16384)
+    database.write_bytes(body)
+    said = say("topics", "tail", "events", code=6)
+    assert "HR4040 the database is damaged" in said
+    assert "headrace doctor shows what is broken" in said
+    assert "fail  store" in say("doctor", code=1)
+
+
+def test_doctor_finds_an_artifact_that_is_not_what_was_written(folder: Path, say: Say) -> None:
+    (folder / "odd.py").write_text(EVENTS)
+    say("run", "heavy", code=0)
+    (artifact,) = (path for path in (folder / ".headrace" / "artifacts").rglob("*") if path.is_file())
+    body = bytearray(artifact.read_bytes())
+    body[5000] ^= 1
+    artifact.write_bytes(body)
+    said = say("doctor", code=1)
+    assert "fail  artifacts" in said
+    assert f"{artifact.name}, of task many of run " in said
+    assert "restore them from a copy, or run again what made them" in said
+    artifact.unlink()
+    assert "the file is gone" in say("doctor", code=1)
+
+
+# -- words and folders that are no text --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [("trigger", "fine", "x=\udcff"), ("run", "\udcff"), ("runs", "show", "a\udcffb")])
+def test_an_argument_that_is_no_utf8_is_a_usage_error(database: Path, say: Say, words: tuple[str, ...]) -> None:
+    said = say(*words, code=2)
+    assert "HR1350 an argument is not UTF-8: b'" in said
+    assert "\\xff" in said
+    assert '"exit_code":2' in say(*words, "--json", code=2)
+
+
+def test_a_folder_whose_name_is_no_utf8_is_refused_before_anything_is_made(
+    folder: Path, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9"))
+    odd.mkdir()
+    (odd / "headrace.toml").write_text('[project]\nname = "odd"\n')
+    (odd / "odd.py").write_text(FINE)
+    monkeypatch.chdir(odd)
+    for words in (("check",), ("run", "fine"), ("dev",), ("runs", "ls")):
+        said = say(*words, code=2)
+        assert "HR1300 the name of the project's folder is not UTF-8" in said
+        assert "rename the folder" in said
+    assert not (odd / ".headrace").exists()
+
+
 @pytest.fixture
 def small_disk(folder: Path) -> Iterator[Path]:
     """A file system of 16 MB where the project keeps its state."""

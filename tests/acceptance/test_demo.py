@@ -15,11 +15,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from headrace.app import HERE, make_holdings, open_store
+from headrace.app.opening import HERE, make_holdings, open_store
 from headrace.base.instants import to_us
 from headrace.cli.main import main
+from headrace.connectors.appends import prepare
 from headrace.connectors.here import HereAccess
-from headrace.connectors.log import prepare
 from headrace.data.window import Window
 from headrace.demo import player, runner
 from headrace.demo.chaos import Chaos

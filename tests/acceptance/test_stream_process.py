@@ -16,7 +16,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from headrace.connectors.log import Log, append
+from headrace.connectors.appends import append
+from headrace.connectors.log import Log
 from headrace.definitions.project import TopicDef
 from headrace.ports import Append
 from headrace.runs.facts import CodeDeployed, LogTaken
@@ -77,7 +78,8 @@ class Project:
         read_fd, write_fd = os.pipe()
         self.pipes.append(write_fd)
         command = (
-            sys.executable, "-m", "headrace.shards.process", "--root", str(self.root), "--code", "c1",
+            sys.executable, "-m", "headrace.shards.process", "--wiring", "headrace.app.parts:shard_parts",
+            "--root", str(self.root), "--code", "c1",
             "--code-path", str(self.root), "--project", "flow", "--store", str(self.database), "--shards", shards,
             "--wake-fd", str(read_fd), *more,
         )  # fmt: skip
@@ -188,17 +190,21 @@ def test_a_process_leaves_when_its_engine_is_gone_and_when_it_is_asked(project: 
 
 
 def test_a_second_process_waits_until_the_first_lets_go(project: Project):
-    first = project.start()
-    project.append([1])
+    first = project.start("doubled:0")
+    project.until(lambda: project.store.head("shard:doubled:0") > 0)
+    second = project.start("doubled:0,1")
+    # It asks for its shards in their order: once it has the second, it was refused the first.
+    project.until(lambda: project.store.head("shard:doubled:1") > 0)
+    project.append(list(range(20)))
     project.until(project.is_read)
-    second = project.start()
-    time.sleep(0.5)
-    assert second.poll() is None
+    owner = "SELECT owner FROM logs WHERE name = 'shard:doubled:0'"
+    assert project.store.database.read(owner) == [(f"stream process {first.pid}",)]
     first.kill()
     first.wait()
-    project.append([2])
+    project.append([20])
+    project.until(lambda: project.store.database.read(owner) == [(f"stream process {second.pid}",)])
     project.until(project.is_read)
-    assert project.out() == doubled([1, 2])
+    assert project.out() == doubled(list(range(21)))
 
 
 def test_an_owner_that_was_replaced_while_it_slept_ends_without_writing(project: Project):

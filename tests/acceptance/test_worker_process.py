@@ -16,6 +16,7 @@ import msgspec
 import pytest
 
 from headrace.errors import EngineUnavailableError
+from headrace.executors import local
 from headrace.executors.local import Death, LocalExecutor, end_strangers
 from headrace.executors.protocol import Broken, Done, Failed, PinAnswer, PinAsked, Ready, Start, Upstream
 from headrace.runs.effects import Effects
@@ -407,6 +408,17 @@ class TestDeath:
         deaths = worker.executor.close(grace_s=10.0)
         assert "code 0" in deaths[0].why
         assert [report.serial for report in deaths[0].last] == [1, 2, 3]
+
+    def test_one_that_does_not_even_die_when_killed_is_left_behind(
+        self, worker: Workers, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(local, "KILLED_S", 0.05)
+        monkeypatch.setattr(LocalExecutor, "_has_ended", lambda self, worker: False)  # its disk hangs, say
+        process = worker.executor._processes["w1"].popen
+        (death,) = worker.executor.close(grace_s=0.0)
+        assert not death.is_gone
+        assert death.why == f"process {process.pid} was killed and does not end"
+        process.wait()
 
     def test_a_name_in_use_is_refused(self, worker: Workers):
         with pytest.raises(EngineUnavailableError, match="running already"):

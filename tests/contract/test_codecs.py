@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import enum
 import math
+import sys
 import threading
 import uuid
 from collections import namedtuple
@@ -23,9 +24,10 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal, assert_series_equal
 
 from headrace.data.window import Window
-from headrace.errors import CodecError
+from headrace.errors import CodecError, MissingExtraError
 from headrace.runs.facts import Value
 from headrace.storage.codecs import plain
+from headrace.storage.codecs.lightgbm import Lightgbm
 from headrace.storage.local import LocalStorage
 from headrace.storage.values import Values
 
@@ -413,3 +415,35 @@ class TestRefusals:
     def test_a_frame_with_python_objects(self, put: Any):
         with pytest.raises(CodecError, match="DataFrame"):
             put(pl.DataFrame({"o": pl.Series([Point(1, 2)], dtype=pl.Object)}))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [10**5000, [1, 10**5000], {"n": 10**5000}, {"\udcff": 1}, ["\udcff"], {"a\ud800": object}],
+    ids=["number", "list of numbers", "dict of numbers", "key", "list", "key of a type"],
+)
+def test_what_json_cannot_hold_is_kept_or_refused_with_a_code(
+    values: Values, put: Any, tmp_path: Path, value: Any
+) -> None:
+    assert values.decode(put(value)) == value
+    strict = Values(LocalStorage(tmp_path / "strict"), allow_pickle=False)
+    with pytest.raises(CodecError, match="which cannot be stored: pickle is switched off") as caught:
+        strict.encode(value, prefix="run1/task/0/1-1", what="the result of task 'odd'")
+    assert caught.value.code == "HR1401"
+
+
+def test_damages_names_each_file_that_is_not_what_was_written(values: Values, put: Any, tmp_path: Path) -> None:
+    stored = put((np.arange(9), {"frame": pl.DataFrame({"a": [1]}), "text": "x"}, b"y" * 9000))
+    assert list(values.damages(stored)) == []
+    files = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    assert len(files) == 3
+    for file in files[:2]:
+        file.write_bytes(file.read_bytes() + b"!")
+    assert [error.code for error in values.damages(stored)] == ["HR1410", "HR1410"]
+
+
+def test_a_booster_without_lightgbm_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    (tmp_path / "a.lgb.txt").write_text("")
+    with pytest.raises(MissingExtraError, match=r'pip install "headrace\[lightgbm\]"'):
+        Lightgbm().load(tmp_path / "a.lgb.txt")

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from headrace.data.facts import TablePublished, TopicAppended, TopicCompleted
-from headrace.errors import StoreError, SupersededError
-from headrace.ports import Append
+from headrace.data.facts import Part, TablePublished, TopicAppended, TopicCompleted
+from headrace.errors import ConflictError, StoreError, SupersededError
+from headrace.ports import Append, LogState
 from headrace.runs.facts import (
     CursorMoved,
     LogTaken,
@@ -22,13 +23,15 @@ from headrace.runs.facts import (
     RunEnded,
     SlotsSkipped,
 )
+from headrace.store.sql.engine_store import EngineSqlStore
 from headrace.store.sql.reads import project, runs, tables, topics
 from headrace.store.sql.store import SqlStore
+from headrace.streams.facts import TriggerFired
 
 
 @pytest.fixture(params=["memory", "file"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlStore]:
-    opened = SqlStore(":memory:" if request.param == "memory" else tmp_path / "store.db")
+    opened = EngineSqlStore(":memory:" if request.param == "memory" else tmp_path / "store.db")
     yield opened
     opened.close()
 
@@ -206,7 +209,35 @@ def test_a_cursor_grows_and_never_passes_the_log_it_follows(store: SqlStore) -> 
     for seq in (1, 2, 3):
         with pytest.raises(StoreError, match="disagree"):
             store.commit([Append("engine", 1, (CursorMoved("shard:a", seq),))])
-    assert project.cursors(store.database, "engine") == {"shard:a": 2}
+    assert store.database.read("SELECT owner, log, seq FROM cursors") == [("engine", "shard:a", 2)]
+
+
+def test_news_is_there_until_the_cursor_has_passed_it(store: EngineSqlStore) -> None:
+    fired = TriggerFired("react", "event", "0:1", (("clicks", 0, 0, 1),), 5, 5)
+    elsewhere = TablePublished("weather", 1, (Part("p", 1, 1, ""),), 1, "r9", "load", 0, 1, 5)
+    store.commit([Append("trigger:react:event", 0, (taken(), fired, fired))])
+    store.commit([Append("run:x", 0, (taken(), elsewhere))])
+    store.commit([Append("engine", 0, (msgspec.structs.replace(elsewhere, version_number=2),))])
+    assert [(s.log, s.seq) for s in store.news()] == [
+        ("run:x", 2), ("trigger:react:event", 2), ("trigger:react:event", 3)
+    ]  # fmt: skip
+    assert [s.fact for s in store.news(limit=1)] == [elsewhere]
+    store.commit([Append("engine", 1, (CursorMoved("trigger:react:event", 2), CursorMoved("run:x", 2)))])
+    assert [(s.log, s.seq) for s in store.news()] == [("trigger:react:event", 3)]
+
+
+def test_a_number_that_another_writer_took_is_a_conflict(store: SqlStore) -> None:
+    published = TablePublished("weather", 1, (Part("p", 1, 1, ""),), 1, "r9", "load", 0, 1, 5)
+    store.commit([Append("run:x", 0, (published,))])
+    with pytest.raises(ConflictError, match="faster: version 1 is not the next of table 'weather'"):
+        store.commit([Append("engine", 0, (published,))])
+    assert store.log("engine") == LogState(0)
+
+
+def test_a_log_has_the_head_and_the_owner_that_its_facts_say(store: SqlStore) -> None:
+    assert store.log("engine") == LogState(0)
+    store.commit([Append("engine", 0, (taken(), CursorMoved("engine", 1)))])
+    assert store.log("engine") == LogState(2, 1, taken().owner)
 
 
 def test_the_same_key_is_the_same_request(store: SqlStore) -> None:

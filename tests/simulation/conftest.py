@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-FLOOR = 3_000
+sys.path.insert(0, str(Path(__file__).parent))  # for the package `planted`
+
+FLOOR = 10_000
 
 
 def pytest_terminal_summary(terminalreporter: Any, exitstatus: int) -> None:
-    blocks = list(_properties(terminalreporter, "simulated"))
-    if blocks:
-        schedules, faults, runs = (sum(numbers) for numbers in zip(*blocks, strict=True))
-        floor = "" if schedules >= FLOOR else f"  (below the floor of {FLOOR})"
-        terminalreporter.write_line(f"simulated {schedules} schedules, {faults} faults, {runs} runs{floor}")
+    chunks = list(_properties(terminalreporter, "simulated"))
+    if chunks:
+        schedules, faults, runs = (sum(numbers) for numbers in zip(*chunks, strict=True))
+        floor = f"the floor is {FLOOR:,}" if schedules >= FLOOR else f"BELOW THE FLOOR of {FLOOR:,}"
+        terminalreporter.write_line(f"simulated {schedules:,} schedules ({floor}), {faults:,} faults, {runs:,} runs")
     found = list(_properties(terminalreporter, "found after"))
     if found:
         terminalreporter.write_line(f"planted bugs: {len(found)} found, the last after {max(found)} schedules")

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
+from planted import PLANTS
 
-sys.path.insert(0, str(Path(__file__).parent))
-from planted import PLANTS, Plant
+from headrace.testing.simulator.campaign import PLANTED_MOST, catch
 
-from headrace.testing.simulator.simulation import simulate
-
-SCHEDULES_MOST = 5_000
+FOLDER = str(Path(__file__).parent)
+AREAS = {"scheduling", "execution", "streams", "triggers", "requests", "retraining", "runs in process", "fencing"}
 
 
-@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.__name__)
-def test_the_simulator_finds_a_planted_bug(
-    plant: Plant, monkeypatch: pytest.MonkeyPatch, record_property: pytest.RecordProperty
-) -> None:
-    for seed in range(SCHEDULES_MOST):
-        with monkeypatch.context() as patch:
-            plant(patch)
-            found = simulate(seed).violations
-        if found and not simulate(seed).violations:
-            record_property("found after", seed + 1)
-            print(f"{plant.__name__}: found after {seed + 1} schedules by {found[0].number} ({found[0].promise})")
-            return
-    pytest.fail(f"{plant.__name__} escaped {SCHEDULES_MOST} schedules")
+@pytest.mark.parametrize("index", range(len(PLANTS)), ids=[plant.name for plant in PLANTS])
+def test_the_simulator_finds_a_planted_bug(index: int, record_property: pytest.RecordProperty) -> None:
+    found = catch(FOLDER, index)
+    assert found.schedules, f"{found.name}: escaped {PLANTED_MOST} schedules"
+    record_property("found after", found.schedules)
+
+
+def test_planted_bugs_spread_over_all_areas() -> None:
+    assert {plant.area for plant in PLANTS} == AREAS
+    assert len(PLANTS) >= 20

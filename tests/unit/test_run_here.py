@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import polars as pl
 import pytest
 
 import headrace as hr
-from headrace.errors import RunFailedError
+from headrace.app.opening import current_settings, open_store
+from headrace.errors import RunFailedError, SchemaError, StoreError
+from headrace.ports import Append, Committed
+from headrace.store.sql.engine_store import EngineSqlStore
 
 orders = hr.Table("orders")
 by_day = hr.Table("by_day", by="window")
@@ -210,3 +213,63 @@ def test_a_value_that_nothing_can_store_says_so() -> None:
 
     with pytest.raises(RunFailedError, match="HR14"):
         stores.run()
+
+
+def test_a_store_that_is_full_while_a_task_reads_is_no_failure_of_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    clicks.append([{"id": "a", "n": 1}])
+    seen: list[str] = []
+    commit = EngineSqlStore.commit
+
+    def full_at_pins(self: EngineSqlStore, appends: Sequence[Append]) -> Committed:
+        kinds = [fact.kind for append in appends for fact in append.facts]
+        seen.extend(kinds)
+        if "InputPinned" in kinds:
+            raise StoreError("the disk is full", code="HR4020")
+        return commit(self, appends)
+
+    monkeypatch.setattr(EngineSqlStore, "commit", full_at_pins)
+
+    @hr.task
+    def look() -> int:
+        try:
+            return clicks.read().height
+        except Exception:
+            return -1  # however much the task catches
+
+    @hr.pipeline
+    def looking() -> int:
+        return look()
+
+    with pytest.raises(StoreError, match="the disk is full"):
+        looking.run()
+    assert seen[-1] == "InputPinned", "neither a failure nor a result of the task is told"
+
+
+def test_a_run_here_leaves_what_clients_asked_to_the_engine() -> None:
+    @hr.pipeline
+    def asked_for() -> list[int]:
+        return numbers(2)
+
+    store = open_store(current_settings())
+    asked = store.ask("trigger", {"pipeline": "asked_for"}, key="k", at_us=1)
+    asked_for.run()
+    assert store.answer(asked) is None
+    store.close()
+
+
+def test_a_topic_keeps_the_number_of_partitions_that_its_first_rows_found() -> None:
+    hr.Topic("fixed", schema={"id": str}, key="id", partitions=2).append([{"id": "a"}])
+    grown = hr.Topic("fixed", schema={"id": str}, key="id", partitions=3)
+    with pytest.raises(SchemaError, match="has rows in 2 partitions and declares 3"):
+        grown.append([{"id": "a"}])
+
+    @hr.task
+    def append() -> None:
+        grown.append([{"id": "a"}])
+
+    @hr.pipeline
+    def appending() -> None:
+        append()
+
+    with pytest.raises(RunFailedError, match="HR1247"):
+        appending.run()

@@ -1,1 +1,1 @@
-"""Words that everything else is made of: facts, ids, the clock, instants and durations. Imports only `errors`."""
+"""Words that everything else is made of: facts, ids, instants and durations. Imports only `errors`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from itertools import islice
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -20,6 +21,8 @@ from headrace.definitions.project import PipelineDef, Schedule
 from headrace.errors import RefusedError, SettingsError
 
 app = make_app("backfill", "Ask the engine for a run of each past window.")
+
+_MOST = 100_000
 
 
 @app.default
@@ -87,6 +90,7 @@ def windows_of(definition: PipelineDef, stretch: Window, every: str | None) -> l
     """The windows that lie wholly in the stretch. Raises SettingsError where nothing says how long they are."""
     from headrace.triggers.backfill import backfill_windows
     from headrace.triggers.schedule import parse_schedule, window_of
+    from headrace.triggers.schedule import slots as slots_of
 
     schedule = next((trigger for trigger in definition.triggers if isinstance(trigger, Schedule)), None)
     if every is not None:
@@ -96,6 +100,13 @@ def windows_of(definition: PipelineDef, stretch: Window, every: str | None) -> l
     else:
         raise SettingsError(
             f"{definition.name} has no schedule that says how long its windows are", cure="--every 1d", code="HR1352"
+        )
+    if next(islice(slots_of(slots, stretch.start_us, stretch.end_us), _MOST, None), None) is not None:
+        raise SettingsError(
+            f"more than {_MOST:,} windows lie in that stretch",
+            where="--window",
+            cure="a shorter stretch, or a longer --every",
+            code="HR1352",
         )
     found = [window_of(slots, one.end_us, definition.window or "slot") for one in backfill_windows(slots, stretch)]
     if not found:

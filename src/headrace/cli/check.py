@@ -10,10 +10,12 @@ from headrace.errors import ProjectError
 
 app = make_app("check", "Find every mistake that can be found without a run.")
 
+_SHOWN = 12
+
 
 @app.default
 def check(*, common: Common = PLAIN) -> int:
-    """Find every mistake that can be found without a run, and list what was imported and found.
+    """Find every mistake that can be found without a run, and list what was imported and found: some names of each kind.
 
     The exit code is 2 where there is an error; warnings leave it 0.
     """
@@ -34,7 +36,7 @@ def check(*, common: Common = PLAIN) -> int:
     show_line(f"{project.name}: imported {', '.join(project.modules) or 'nothing'}")
     for kind, names in kinds.items():
         if names:
-            show_line(f"  {kind:<9} {', '.join(names)}")
+            show_line(f"  {kind:<9} {_some(names)}")
     for problem in problems:
         show_line(f"\n{problem.code} {problem.level}: {problem.message}", problem.level)
         show_line(f"  at   {problem.where}")
@@ -45,3 +47,9 @@ def check(*, common: Common = PLAIN) -> int:
     else:
         show_line(f"\n{count(errors, 'error')}, {count(len(problems) - errors, 'warning')}")
     return ProjectError.exit_code if errors else 0
+
+
+def _some(names: list[str]) -> str:
+    """As many names as can be taken in at a glance: `--json` has them all."""
+    more = f" … and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

@@ -19,6 +19,7 @@ from headrace.errors import (
     StoreError,
 )
 from headrace.host.doorbell import doorbell_path, ring
+from headrace.host.failpoints import reach
 
 _POLL_S = 0.02
 _BY_CODE: dict[str, type[HeadraceError]] = {
@@ -45,6 +46,7 @@ def ask(here: Here, verb: str, body: dict[str, Any], *, key: str | None = None) 
     chosen = key or f"{verb}:{secrets.token_hex(8)}"
     request = here.store.ask(verb, {**body, "by": user()}, key=chosen, at_us=now_us())
     ring(doorbell_path(here.settings.home))
+    reach("client.after_asking")
     if here.engine is None:
         notice(f"no engine is alive: request {request} is stored; it will be done when `headrace dev` starts")
     return Asked(request, chosen, verb)

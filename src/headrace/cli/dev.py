@@ -47,7 +47,7 @@ def dev(
     copied
         The project's folder is a copy: its store gets an identity of its own, and pipelines with triggers are paused.
     """
-    from headrace.app import serve_engine
+    from headrace.app.serving import serve_engine
 
     if moved and copied:
         raise SettingsError(

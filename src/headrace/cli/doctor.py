@@ -10,6 +10,7 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from headrace.cli.here import ENGINE_LOCK, loaded, settings_of
@@ -24,6 +25,7 @@ app = make_app("doctor", "Check this machine, the project and its store.")
 _LOW_BYTES = 1 << 30
 _WAL_LIMIT_BYTES = 256 << 20
 _HELD_S = 2.0
+_SHOWN = 3
 _SQLITE = (3, 35)  # RETURNING, which the store uses, came with it
 _EXTRAS = ("lightgbm", "sklearn", "skops", "matplotlib")
 
@@ -134,8 +136,10 @@ def place(settings: Settings) -> Iterator[Finding]:
 
 
 def store(settings: Settings) -> Iterator[Finding]:
-    """Whether the database is sound, its revision, its log, and who holds it."""
-    from headrace.app import open_store
+    """Whether database and artifacts are sound, the schema's revision, the write-ahead log, and who holds the store."""
+    from headrace.app.opening import open_store
+    from headrace.cli.soundness import damaged_files, damaged_rows
+    from headrace.storage.local import LocalStorage
     from headrace.store.sql import schema
 
     try:
@@ -146,12 +150,16 @@ def store(settings: Settings) -> Iterator[Finding]:
     try:
         with opened.database.reading() as connection:
             revision = schema.revision(connection)
-        broken = [str(row[0]) for row in opened.database.read("PRAGMA quick_check(3)") if row[0] != "ok"]
-        if broken:
-            yield Finding("fail", "store", "; ".join(broken), "stop everything, keep the file, restore a copy")
+        damaged = _few(damaged_rows(opened.database))
+        if damaged:
+            yield Finding("fail", "store", damaged, "stop everything, keep the file, restore a copy")
         else:
             n_bytes = settings.database.stat().st_size
             yield Finding("ok", "store", f"{settings.database}, {size(n_bytes)}, schema {revision}, sound")
+            if damaged := _few(damaged_files(opened.database, LocalStorage(settings.artifacts))):
+                yield Finding("fail", "artifacts", damaged, "restore them from a copy, or run again what made them")
+            else:
+                yield Finding("ok", "artifacts", f"{settings.artifacts}: all that is named is there as it was written")
         wal = opened.wal_bytes()
         cure = "end the reader that holds it back; headrace dev empties it when idle" if wal > _WAL_LIMIT_BYTES else ""
         yield Finding("warn" if cure else "ok", "wal", f"{size(wal)} not yet in the database", cure)
@@ -178,6 +186,12 @@ def holders(settings: Settings) -> Iterator[Finding]:
         for lock in sorted(settings.locks.glob("run-*.lock")):
             if (runner := holder_of(lock)) is not None:
                 yield Finding("ok", "run", f"process {runner} runs a pipeline by itself")
+
+
+def _few(damages: Iterator[str]) -> str:
+    """The first few of them in one line, and whether there are more; "" for none."""
+    shown = list(islice(damages, _SHOWN))
+    return "; ".join(shown) + (" … and more" if next(damages, None) is not None else "")
 
 
 def _since(lock: Path) -> str:

@@ -73,7 +73,16 @@ def settings_of(common: Common) -> Settings:
     start = common.project or Path.cwd()
     if not start.is_dir():
         raise SettingsError(f"there is no folder {start}", where="--project", cure="name the project's folder")
-    return read_settings(start, env=common.env, environ=os.environ)
+    settings = read_settings(start, env=common.env, environ=os.environ)
+    try:
+        f"{settings.root}{settings.home}".encode()
+    except UnicodeEncodeError:
+        raise SettingsError(
+            "the name of the project's folder is not UTF-8: its state could not say where it lies",
+            where=repr(os.fsencode(settings.root)),
+            cure="rename the folder",
+        ) from None
+    return settings
 
 
 def project_settings(common: Common) -> Settings:
@@ -104,7 +113,7 @@ def open_here(common: Common, *, writes: bool = False) -> Generator[Here]:
     if not settings.is_project and not settings.database.exists():
         notice(f"no {FILE} here or above: {settings.root / '.headrace'} is the store")
     if writes:
-        from headrace.app import open_store
+        from headrace.app.opening import open_store
 
         store: SqlStore = open_store(settings)
     else:

@@ -129,8 +129,11 @@ class _Reader:
 
     def _start_of(self, now: _Running) -> int:
         """From where the output of this attempt was not shown yet."""
+        from headrace.store.sql.reads import output
+
         if now.file not in self.started or self.started[now.file][0] != now:
-            self.started[now.file] = (now, _end_of_last(self.here, now.file))
+            # The part of the next attempt begins where that of the last one ended.
+            self.started[now.file] = (now, output.end_in(self.here.db, now.file))
         parts = self.live.get(now.file, [])
         return max(self.started[now.file][1], parts[-1][1] if parts else 0)
 
@@ -181,22 +184,15 @@ def _place(path: str, item: int) -> str:
 
 def _begun(here: Here) -> list[_Running]:
     """Of each worker the attempt that it is at: of those that it was given, the one that it was given first."""
-    rows = here.db.read(
-        "SELECT i.run, i.node, i.path, i.item, i.attempt, i.worker, r.log FROM runs r JOIN items i USING (run)"
-        " WHERE r.ended_us IS NULL AND i.state = 'running' AND i.worker IS NOT NULL"
-    )
+    from headrace.store.sql.reads import output
+
     first: dict[str, tuple[int, _Running]] = {}
-    for run, node, path, item, attempt, given, log in rows:
+    for run, node, path, item, attempt, given, log in output.begun(here.db):
         worker, _, serial = given.partition("#")
         file = f"{log.replace(':', '-') if log.startswith('run:') else worker}.log"
         found = (int(serial or 0), _Running(run, node, path, item, attempt, worker, file))
         first[file] = min(first.get(file, found), found)
     return [running for _, running in first.values()]
-
-
-def _end_of_last(here: Here, file: str) -> int:
-    """Where the part of the last attempt ends that ended in this file: the next one begins there."""
-    return here.db.read("SELECT coalesce(max(log_end), 0) FROM items WHERE log_file = ?", (file,))[0][0]
 
 
 def _lines(path: Path, start: int, end: int) -> Iterator[str]:

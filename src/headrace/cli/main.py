@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from headrace.cli import failures
 from headrace.cli.commands import COMMANDS, overview
-from headrace.errors import HeadraceError, SettingsError
+from headrace.cli.output import silence
+from headrace.errors import HeadraceError, SettingsError, StoreError
 from headrace.settings import near
 
 INTERRUPTED = 130
@@ -27,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"headrace {headrace.__version__}")
         return 0
     try:
+        _check_text(words)
         return _call(words)
     except HeadraceError as error:
         if os.environ.get("HEADRACE_DEBUG") == "1":
@@ -36,9 +38,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader (`head`, a pager) has gone. Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence()  # the reader (`head`, a pager) has gone
         return 0
+    except OSError as error:
+        if os.environ.get("HEADRACE_DEBUG") == "1":
+            raise
+        if error.filename is None:
+            silence()
+        refused = _refused(error)
+        failures.show(refused, as_json="--json" in words)
+        return refused.exit_code
+
+
+def _refused(error: OSError) -> StoreError:
+    """What the system refused a command: a path that was given, or its output on a full disk."""
+    return StoreError(
+        f"the system refused: {error.strerror or error}",
+        where=str(error.filename)[:200] if error.filename is not None else "output",
+        cure="look at the path, its rights, and the space on its disk",
+        code="HR4090",
+    )
+
+
+def _check_text(words: list[str]) -> None:
+    """Raises SettingsError for a word with bytes that are no UTF-8: nothing could store or show it."""
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise SettingsError(
+                f"an argument is not UTF-8: {os.fsencode(word)!r}",
+                cure="write it in UTF-8; a file or folder with such a name has to be renamed",
+                code="HR1350",
+            ) from None
 
 
 def _call(words: list[str]) -> int:

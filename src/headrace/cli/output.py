@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
-
-import msgspec
+from typing import Any, TextIO
 
 _STYLES = {
     "succeeded": "green",
@@ -29,6 +29,8 @@ _STYLES = {
 
 def show_json(value: Any) -> None:
     """One JSON document on one line. Structs become objects with the names of their fields."""
+    import msgspec
+
     print(msgspec.json.encode(value).decode(), flush=True)
 
 
@@ -79,6 +81,37 @@ def show_line(text: str, style: str = "") -> None:
 def notice(text: str) -> None:
     """Talk: goes to standard error, so that standard output stays data."""
     print(text, file=sys.stderr, flush=True)
+
+
+class Unread(io.TextIOBase):
+    """Standard output that its reader may leave, while the work goes on: what is written then goes nowhere."""
+
+    def __init__(self, shown: TextIO) -> None:
+        self._shown = shown
+
+    def write(self, text: str, /) -> int:
+        try:
+            return self._shown.write(text)
+        except BrokenPipeError:
+            silence()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._shown.flush()
+        except BrokenPipeError:
+            silence()
+
+    def isatty(self) -> bool:
+        return self._shown.isatty()
+
+    def fileno(self) -> int:
+        return self._shown.fileno()
+
+
+def silence() -> None:
+    """From here on standard output goes nowhere: nobody reads it. Else Python complains when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _console() -> Any:

@@ -62,7 +62,7 @@ def show(name: str, /, *, common: Common = PLAIN) -> None:
     name
         The pipeline.
     """
-    from headrace.runs.reasons import upstream_of
+    from headrace.runs.run_reasons import upstream_of
     from headrace.store.sql.reads import runs
 
     with open_here(common) as here:

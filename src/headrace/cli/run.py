@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,7 @@ from headrace.base.facts import Fact
 from headrace.cli import params
 from headrace.cli.here import no_project, now_us, settings_of, sound
 from headrace.cli.names import known, known_pipeline
-from headrace.cli.output import show_json, show_line
+from headrace.cli.output import Unread, show_json, show_line
 from headrace.cli.parser import PLAIN, Common, make_app
 from headrace.cli.progress import Bars, PlainLines
 from headrace.data.window import Window
@@ -54,7 +55,7 @@ def run(
     flags
         Parameters of the pipeline as options.
     """
-    from headrace.app import run_loaded
+    from headrace.app.here import run_loaded
 
     texts = params.given(words, flags)
     settings = settings_of(common)
@@ -65,7 +66,7 @@ def run(
     arguments: dict[str, Any] = params.typed(definition, texts)
     arguments |= window_argument(definition, params.window(definition, window))
     view = _JsonLines() if common.json else Bars(definition.graph) if _has_terminal() else PlainLines(definition.graph)
-    with view:
+    with redirect_stdout(Unread(sys.stdout)), view:
         ended = run_loaded(settings, loaded, name, arguments, on_facts=view.take)
     if common.json:
         show_json({"run": ended.id, "pipeline": name, "state": ended.state})

@@ -8,7 +8,7 @@ from headrace.cli.here import Here, open_here
 from headrace.cli.names import known
 from headrace.cli.output import show_fields, show_json, show_table
 from headrace.cli.parser import PLAIN, Common, make_app
-from headrace.cli.words import local
+from headrace.cli.words import count, local
 from headrace.definitions.nodes import DatasetRef
 from headrace.definitions.project import StreamDef
 from headrace.runs.reasons import NO_ENGINE
@@ -87,6 +87,7 @@ def show(name: str, /, *, common: Common = PLAIN) -> None:
             ("joins", ", ".join(join.topic for join in definition.source.joins)),
             ("binds", ", ".join(f"{param}={bound_to(ref)}" for param, ref in definition.bind.items())),
             ("rows", definition.rows),
+            ("not read", _skipped(shards)),
         ]
     )
     print()
@@ -125,6 +126,13 @@ def lag_of(here: Here, definition: StreamDef, shard: ShardRow) -> int:
     from headrace.store.sql.reads import topics
 
     return max(topics.heads(here.db, definition.source.topic).get(shard.shard, 0) - (shard.next_offset or 0), 0)
+
+
+def _skipped(shards: list[ShardRow]) -> str:
+    """Rows that were there before the stream began, and why it does not read them; "" for none."""
+    behind = [shard for shard in shards if shard.start_offset]
+    reasons = ", ".join(dict.fromkeys(shard.start_why or "" for shard in behind))
+    return f"{count(sum(shard.start_offset or 0 for shard in behind), 'row')} before it: {reasons}" if behind else ""
 
 
 def _state(here: Here, shards: list[ShardRow]) -> str:

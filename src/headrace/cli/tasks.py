@@ -19,7 +19,7 @@ UNFINISHED = ("pending", "returned", "running", "waiting_retry", "failed", "lost
 def graph_of(here: Here, run: RunRow) -> Graph:
     """The graph that the run goes through; what the files say now where its code was not deployed (`headrace run`)."""
     from headrace.definitions import project as definitions
-    from headrace.runs.machine import definition_of
+    from headrace.runs.state import definition_of
     from headrace.store.sql.reads.project import code
 
     row = code(here.db, run.code)

@@ -22,6 +22,8 @@ from headrace.errors import SchemaError, SettingsError
 if TYPE_CHECKING:
     import polars as pl
 
+    from headrace.store.sql.reads.topics import BlobRow
+
 app = make_app("topics", "Topics: what lies in them, adding rows, and looking at the newest.")
 
 CLIENTS = "clients"  # the log of everyone who appends without a log of their own
@@ -70,7 +72,7 @@ def append(
     json_row
         One row, for example '{"flight_id": "UA-1"}'.
     """
-    from headrace.connectors import fitting, log
+    from headrace.connectors import appends, fitting
     from headrace.host.doorbell import doorbell_path, ring
 
     if (file is None) == (json_row is None):
@@ -89,7 +91,7 @@ def append(
                 where = f"{file}, row 0 being row {first} of the file" if first else error.where
                 raise SchemaError(error.message, where=where, cure=error.cure, code=error.code) from None
         for rows in batches:
-            log.append(here.store, CLIENTS, topic, rows, now_us())
+            appends.append(here.store, CLIENTS, topic, rows, now_us())
             total += len(rows)
         ring(doorbell_path(here.settings.home))
     if common.json:
@@ -119,13 +121,15 @@ def tail(
     """
     from headrace.store.sql.reads import topics
 
+    if n < 0:
+        raise SettingsError(f"a number of rows is 0 or more, got {n}", where="-n", cure="-n 10", code="HR1350")
     with open_here(common) as here:
         known("topic", name, {*here.project.topics, *(row.topic for row in topics.topics(here.db))})
         topic = here.project.topics.get(name) or TopicDef(name)
         ends = topics.heads(here.db, name)
         shown = _newest(here, topic, n)
         _show_rows(shown, common)
-        if not shown and not follow:
+        if not shown and n and not follow:
             notice(f"{name} has no rows: headrace topics append {name} --json-row '{{…}}'")
         while follow:
             time.sleep(_POLL_S)
@@ -137,29 +141,36 @@ def tail(
 
 
 def _newest(here: Here, topic: TopicDef, n: int) -> list[dict[str, Any]]:
-    from headrace.connectors.log import APPENDED, OFFSET, decode
+    """The newest `n` rows, the newest last. Records that do not fit the schema are no rows: for those more is read."""
+    from headrace.connectors.blob import decode, piece
     from headrace.store.sql.reads import topics
 
-    blobs = topics.tail(here.db, topic.name, limit=max(n, 1))
+    blobs = topics.newest(here.db, topic.name)
     found: list[dict[str, Any]] = []
-    for blob, body in zip(blobs, topics.bodies(here.db, blobs), strict=True):
-        if len(found) >= n:
-            break
-        rows = decode(topic, blob, body).rows.sort(APPENDED, OFFSET)
-        found = [*_documents(rows.tail(n - len(found))), *found]
+    while len(found) < n and (some := _holding(blobs, n - len(found))):
+        pieces = [piece(topic, blob, body) for blob, body in zip(some, topics.bodies(here.db, some), strict=True)]
+        found = [*_documents(decode(topic, pieces).frame.tail(n - len(found))), *found]
     return found
+
+
+def _holding(blobs: Iterator[BlobRow], rows: int) -> list[BlobRow]:
+    """The next blobs, so many that they hold these rows, the newest last."""
+    some: list[BlobRow] = []
+    while rows > 0 and (blob := next(blobs, None)) is not None:
+        some.append(blob)
+        rows -= blob.rows
+    return some[::-1]
 
 
 def _between(here: Here, topic: TopicDef, partition: int, first: int, end: int) -> list[dict[str, Any]]:
     from headrace.connectors.log import Log
     from headrace.store.sql.reads import topics
 
-    chunks = Log(here.db, topics).chunks(topic, partition, first, end)
-    return [row for chunk in chunks for row in _documents(chunk.rows)]
+    return _documents(Log(here.db, topics).rows(topic, partition, first, end).frame)
 
 
 def _documents(rows: pl.DataFrame) -> list[dict[str, Any]]:
-    from headrace.connectors.log import HIDDEN, OFFSET, PARTITION
+    from headrace.connectors.blob import HIDDEN, OFFSET, PARTITION
 
     columns = [column for column in rows.columns if column not in HIDDEN]
     return [

@@ -17,16 +17,20 @@ if TYPE_CHECKING:
     from headrace.store.sql.reads.streams import ShardRow
 
 _EVERY_S = 1.0
+_LONG = 160
 
 
 class StreamNews:
-    """Compares the shards with those of the last look. Dead letters are one line per stream and look."""
+    """Compares the shards with those of the last look. Dead letters are one line per stream and look.
 
-    def __init__(self) -> None:
-        self._before: dict[tuple[str, int], ShardRow] | None = None
+    With `is_new` there was nothing before the first look; else it tells only of shards that stand still.
+    """
+
+    def __init__(self, *, is_new: bool = False) -> None:
+        self._before: dict[tuple[str, int], ShardRow] | None = {} if is_new else None
 
     def look(self, database: Database) -> list[str]:
-        """What is new since the last look. The first one tells only of shards that stand still."""
+        """What is new since the last look."""
         from headrace.store.sql.reads import streams
 
         now = {(row.stream, row.shard): row for row in streams.shards(database)}
@@ -34,6 +38,7 @@ class StreamNews:
         lines = [line for name, row in now.items() if (line := _stands(row, (before or {}).get(name))) is not None]
         if before is None:
             return lines
+        lines += [line for name, row in now.items() if (line := _begins(row, before.get(name))) is not None]
         for stream in dict.fromkeys(row.stream for row in now.values()):
             own = [(name, row) for name, row in now.items() if row.stream == stream]
             died = sum(row.dead - (before[name].dead if name in before else 0) for name, row in own)
@@ -48,8 +53,19 @@ def _stands(now: ShardRow, before: ShardRow | None) -> str | None:
         return None
     if not now.why:
         return f"stream {now.stream}/{now.shard} goes on"
-    why = now.why.strip().rpartition("\n")[2].strip()
+    lines = now.why.strip().splitlines()
+    why = lines[-1 if lines[0].startswith("Traceback") else 0].strip()  # an error of Headrace has its cure below it
+    if len(why) > _LONG:
+        why = f"{why[:_LONG]} …: headrace why {now.stream}"
     return f"stream {now.stream}/{now.shard} is {'stopped' if now.is_stopped else 'held'}: {why}"
+
+
+def _begins(now: ShardRow, before: ShardRow | None) -> str | None:
+    """That a shard begins past rows that were there."""
+    if not now.start_offset or (before is not None and before.start_offset is not None):
+        return None
+    rows = count(now.start_offset, "row")
+    return f"stream {now.stream}/{now.shard} begins after {rows} that it does not read: {now.start_why}"
 
 
 @contextmanager
@@ -68,15 +84,17 @@ def watching(path: Path, tell: Callable[[str], None]) -> Generator[None]:
 def _watch(path: Path, tell: Callable[[str], None], over: threading.Event) -> None:
     from headrace.store.sql.connection import Database
 
-    news, database = StreamNews(), None
-    while not over.wait(_EVERY_S):
+    news, database = StreamNews(is_new=not path.exists()), None
+    while True:
         try:
             if database is None and path.exists():
                 database = Database(path)
             lines = [] if database is None else news.look(database)
         except StoreError:  # the engine meets the same and says so; the next look may succeed
-            continue
+            lines = []
         for line in lines:
             tell(line)
+        if over.wait(_EVERY_S):
+            break
     if database is not None:
         database.close()

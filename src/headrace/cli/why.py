@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -17,14 +18,16 @@ from headrace.cli.tasks import graph_of, unfinished_items
 from headrace.definitions.nodes import Graph
 from headrace.errors import NotFoundError
 from headrace.models.controller import ControllerState
-from headrace.runs import reasons
+from headrace.runs import reasons, run_reasons
 from headrace.runs.monitoring import PREFIX, first_window_end
-from headrace.runs.reasons import Held, Reason
+from headrace.runs.reasons import Reason
+from headrace.runs.run_reasons import HeldBy
 from headrace.settings import near
 from headrace.triggers.groups import EventGroup
 
 if TYPE_CHECKING:
     from headrace.runs.rows import RunRow
+    from headrace.store.sql.reads.inbox import RequestRow
 
 app = make_app("why", "Say what waits or fails, the reason and the next step.")
 
@@ -57,21 +60,21 @@ def why(subject: str | None = None, /, *, common: Common = PLAIN) -> None:
 
 def everything(here: Here) -> Iterator[Reason]:
     """All runs that have not ended, pipelines whose newest run went wrong, streams, monitors and models."""
-    from headrace.store.sql.reads import inbox, runs
+    from headrace.store.sql.reads import runs
 
     if here.engine is None:
         yield Reason("engine", "stopped", reasons.NO_ENGINE, reasons.START_ENGINE)
-        for asked in reversed(inbox.requests(here.db)):
-            if asked.status is None:
-                what = next((asked.body[name] for name in ("pipeline", "run", "model") if name in asked.body), "")
-                why = f"{asked.verb} {what} is stored: {reasons.NO_ENGINE}"
-                yield Reason(f"request {asked.id}", "waiting", why, reasons.START_ENGINE)
+        yield from of_requests(here)
     for row in runs.runs(here.db, states=ACTIVE, limit=100):
         yield from of_run(here, row.run)
     for row in runs.latest(here.db).values():
         if row.state in ENDED_BADLY:
             yield from of_run(here, row.run)
     project = here.project
+    for name, pipeline in project.pipelines.items():
+        is_still = next_slot_us(pipeline, now_us()) is not None and not here.settings.schedules
+        if is_still or paused_by(here, name) is not None:
+            yield from _of_pipeline_itself(here, name)
     for names, of in ((project.streams, of_stream), (project.monitors, of_monitor), (project.models, of_model)):
         for name in names:
             yield from of(here, name)
@@ -85,6 +88,8 @@ def about(here: Here, subject: str) -> Iterator[Reason]:
     if subject == LAST:
         subject = run_named(here, subject).run
     is_known = False
+    if here.engine is None:
+        yield from of_requests(here, subject)
     if runs.run(here.db, subject) is not None:
         is_known = True
         yield from of_run(here, subject)
@@ -97,6 +102,8 @@ def about(here: Here, subject: str) -> Iterator[Reason]:
         if subject in names:
             is_known = True
             yield from of(here, subject)
+    if subject in project.models:
+        yield from of_newest_version(here, subject)
     if not is_known:
         names = [*project.pipelines, *project.streams, *project.monitors, *project.models]
         raise NotFoundError(
@@ -104,6 +111,34 @@ def about(here: Here, subject: str) -> Iterator[Reason]:
             cure="a run's id (headrace runs ls), a pipeline, a stream, a monitor or a model",
             code="HR2010",
         )
+
+
+def of_requests(here: Here, subject: str | None = None) -> Iterator[Reason]:
+    """What was asked while no engine was alive: of one thing, or all of it."""
+    from headrace.store.sql.reads import inbox
+
+    for asked in reversed(inbox.requests(here.db)):
+        what = next((asked.body[name] for name in ("pipeline", "run", "model") if name in asked.body), "")
+        if asked.status is None and subject in (None, what):
+            why = f"{_verb(asked)} {what} is stored: {reasons.NO_ENGINE}"
+            yield Reason(f"request {asked.id}", "waiting", why, reasons.START_ENGINE)
+
+
+def _verb(asked: RequestRow) -> str:
+    """What was asked, in the words of the command line."""
+    if asked.verb == "alias":
+        return f"move the {asked.body.get('alias')} of"
+    return "resume" if asked.verb == "pause" and not asked.body.get("paused") else asked.verb
+
+
+def of_newest_version(here: Here, model: str) -> Iterator[Reason]:
+    """Why the newest version of a model does not serve, where it was rejected."""
+    from headrace.store.sql.reads import models
+
+    for row in models.versions(here.db, model, limit=1):
+        if row.state == "rejected":
+            step = f"headrace models promote {shlex.quote(model)} {row.version}"
+            yield Reason(f"model {model} version {row.version}", "rejected", row.why or "", step)
 
 
 def of_run(here: Here, run: str) -> list[Reason]:
@@ -114,7 +149,7 @@ def of_run(here: Here, run: str) -> list[Reason]:
         return []
     cells = runs.cells(here.db, run)
     items = unfinished_items(here, run, cells)
-    return reasons.of_run(
+    return run_reasons.of_run(
         row,
         graph_of(here, row),
         cells,
@@ -139,7 +174,7 @@ def _deployed(here: Here, run: RunRow) -> Graph | None:
     return None if pipeline is None else pipeline.graph
 
 
-def _held_by(here: Here, run: RunRow) -> Held | None:
+def _held_by(here: Here, run: RunRow) -> HeldBy | None:
     """The runs at work that let this one not begin; None where it may."""
     from headrace.store.sql.reads import runs
 
@@ -148,22 +183,31 @@ def _held_by(here: Here, run: RunRow) -> Held | None:
         return None
     active = runs.runs(here.db, pipeline=run.pipeline, states=("running", "cancelling"), limit=1000)
     begun = sorted(row.run for row in active if row.started_us is not None)
-    return Held(pipeline.max_active, tuple(begun)) if len(begun) >= pipeline.max_active else None
+    return HeldBy(pipeline.max_active, tuple(begun)) if len(begun) >= pipeline.max_active else None
 
 
 def of_pipeline(here: Here, name: str) -> Iterator[Reason]:
-    from headrace.store.sql.reads import runs, streams
+    from headrace.store.sql.reads import runs
 
     definition = here.project.pipelines[name]
-    groups = [
-        msgspec.json.decode(row.held, type=EventGroup) for row in streams.triggers(here.db) if row.pipeline == name
-    ]
     for row in runs.runs(here.db, pipeline=name, states=ACTIVE, limit=20):
         yield from of_run(here, row.run)
     last = runs.runs(here.db, pipeline=name, limit=1)
     if last and last[0].state in ENDED_BADLY:
         yield from of_run(here, last[0].run)
-    yield from reasons.of_pipeline(
+    yield from _of_pipeline_itself(here, name)
+    if definition.registers is not None and definition.registers in here.project.models:
+        yield from of_model(here, definition.registers)
+
+
+def _of_pipeline_itself(here: Here, name: str) -> list[Reason]:
+    from headrace.store.sql.reads import streams
+
+    definition = here.project.pipelines[name]
+    groups = [
+        msgspec.json.decode(row.held, type=EventGroup) for row in streams.triggers(here.db) if row.pipeline == name
+    ]
+    return reasons.of_pipeline(
         definition,
         paused_by=paused_by(here, name),
         next_slot_us=next_slot_us(definition, now_us()),
@@ -171,8 +215,6 @@ def of_pipeline(here: Here, name: str) -> Iterator[Reason]:
         has_engine=here.engine is not None,
         held_events=sum(len(group.held) for group in groups),
     )
-    if definition.registers is not None and definition.registers in here.project.models:
-        yield from of_model(here, definition.registers)
 
 
 def of_stream(here: Here, name: str) -> Iterator[Reason]:

@@ -14,7 +14,7 @@ import msgspec
 from headrace.connectors.holdings import Holdings, needs_labels
 from headrace.data.window import Window
 from headrace.errors import NotFoundError, RefusedError, SchemaError
-from headrace.runs.effects import NO_EFFECTS, Effects, Judged, Registered
+from headrace.runs.effects import NO_EFFECTS, Effects, JudgedWindow, RegisteredModel
 from headrace.runs.facts import Read, TableWrite, TopicWrite
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class StoreAccess(ABC):
 
     def read_with_time(self, topic: TopicDef, window: Window) -> pl.DataFrame:
         """`read_topic` with the event time as the column `_time`."""
-        from headrace.connectors.log import APPENDED, OFFSET, PARTITION
+        from headrace.connectors.blob import APPENDED, OFFSET, PARTITION
 
         rows = self.holdings.log.read(topic, window, pins=self.topic_pins(topic.name), hidden=True)
         return rows.drop(PARTITION, OFFSET, APPENDED)
@@ -160,8 +160,8 @@ class StoreAccess(ABC):
         """The source's rows in the window with their label; `_time` is the event time, which `hr.split` divides by."""
         import polars as pl
 
+        from headrace.connectors.blob import TIME
         from headrace.connectors.examples import labelled
-        from headrace.connectors.log import TIME
 
         topic = self.holdings.topic(source.topic)
         if topic.event_time is None:
@@ -203,8 +203,8 @@ class TaskAccess(StoreAccess):
         self._reads: dict[bytes, Read] = {}
         self._tables: list[TableWrite] = []
         self._topics: list[TopicWrite] = []
-        self._models: list[Registered] = []
-        self._judged: list[Judged] = []
+        self._models: list[RegisteredModel] = []
+        self._judged: list[JudgedWindow] = []
         self._files = 0
         self._shapes: Shapes | None = None
 
@@ -231,9 +231,10 @@ class TaskAccess(StoreAccess):
 
     def append(self, topic: TopicDef, rows: pl.DataFrame | list[dict[str, Any]]) -> tuple[OffsetRange, ...]:
         """Rows to append when the attempt is accepted. Returns nothing yet: offsets are given out then."""
-        from headrace.connectors.log import prepare
+        from headrace.connectors.appends import prepare
         from headrace.connectors.shapes import Shapes
 
+        self.holdings.check_partitions(topic)
         now_us = self.holdings.now_us()
         if self._shapes is None:
             self._shapes = Shapes(self.holdings.topic_columns)
@@ -245,13 +246,15 @@ class TaskAccess(StoreAccess):
             # Rows without a time of their own get that of the acceptance, which nobody knows yet.
             times = (None, None) if topic.event_time is None else (fact.min_time_us, fact.max_time_us)
             known = (None, None) if topic.known is None else (fact.min_known_us, fact.max_known_us)
-            self._topics.append(TopicWrite(topic.name, fact.partition, fact.rows, path, *times, *known, schema))
+            self._topics.append(
+                TopicWrite(topic.name, fact.partition, fact.rows, path, *times, *known, schema, topic.partitions)
+            )
             schema = None  # told once
         return ()
 
     def write_table(self, table: TableDef, rows: pl.DataFrame) -> None:
         """Rows to publish when the attempt is accepted, in the table's own way; a table with history grows."""
-        from headrace.connectors.log import history_topic
+        from headrace.connectors.appends import history_topic
         from headrace.connectors.tables import fit, write_part
 
         _check_frame(table, rows)

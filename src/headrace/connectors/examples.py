@@ -14,9 +14,10 @@ import polars as pl
 
 from headrace.base.durations import format_duration
 from headrace.base.instants import iso
+from headrace.connectors.blob import OFFSET, PARTITION, TIME
 from headrace.connectors.fitting import INSTANT
 from headrace.connectors.holdings import needs_labels
-from headrace.connectors.log import OFFSET, PARTITION, TIME, Log, Pins
+from headrace.connectors.log import Log, Pins
 from headrace.definitions.project import ModelDef, TopicDef
 from headrace.errors import SchemaError
 

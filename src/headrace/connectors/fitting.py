@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -76,9 +77,15 @@ def declared_words(topic: TopicDef, rows: pl.DataFrame | list[dict[str, Any]]) -
     return words
 
 
+@cache
+def dtype_of(word: str) -> pl.DataType:
+    """The type of columns that are declared with this word."""
+    return polars_schema({word: word})[word]
+
+
 def cast(column: pl.Series, word: str) -> pl.Series:
     """The column in the type of the word; null where a value does not fit."""
-    dtype = polars_schema({column.name: word})[column.name]
+    dtype = dtype_of(word)
     if column.dtype == dtype:
         return column
     if column.dtype == pl.Null:
@@ -115,6 +122,18 @@ def _series(topic: TopicDef, name: str, word: str | None, given: Any, height: in
         return pl.Series(name, [None], dtype=pl.Null).new_from_index(0, height)
     if isinstance(given, pl.Series):
         return given
+    try:
+        return _of_values(topic, name, word, given)
+    except UnicodeEncodeError as error:
+        raise SchemaError(
+            f"column {name!r}: a text holds half a character, {error.object[error.start]!r}, which no UTF-8 can hold",
+            where=f"topic {topic.name}",
+            cure='clean it with text.encode("utf-8", "replace").decode(); nothing was appended',
+            code="HR1210",
+        ) from None
+
+
+def _of_values(topic: TopicDef, name: str, word: str | None, given: list[Any]) -> pl.Series:
     if word is None:
         try:
             return pl.Series(name, given, strict=True)
@@ -130,7 +149,7 @@ def _series(topic: TopicDef, name: str, word: str | None, given: Any, height: in
 
 def _typed(topic: TopicDef, name: str, word: str, values: list[Any]) -> pl.Series:
     """Python values as a column. Polars would read True as 1 and cut 1.5 to 1, so the types are looked at here."""
-    dtype = polars_schema({name: word})[name]
+    dtype = dtype_of(word)
     plain = _PLAIN.get(word)
     if plain is not None and {type(value) for value in values} <= plain:
         try:

@@ -35,8 +35,9 @@ class HereAccess(StoreAccess):
 
     def append(self, topic: TopicDef, rows: pl.DataFrame | list[dict[str, Any]]) -> tuple[OffsetRange, ...]:
         """Append durably, now. Returns where the rows lie."""
-        from headrace.connectors.log import append
+        from headrace.connectors.appends import append
 
+        self.holdings.check_partitions(topic)
         return append(self._store, CLIENTS, topic, rows, self.holdings.now_us())
 
     def write_table(self, table: TableDef, rows: pl.DataFrame) -> None:
@@ -47,7 +48,7 @@ class HereAccess(StoreAccess):
                 cure=f"write it in a task: @hr.task(to={table.name}), and run the pipeline here with pipeline.run()",
                 code="HR3044",
             )
-        from headrace.connectors.log import history_topic
+        from headrace.connectors.appends import history_topic
         from headrace.connectors.tables import fit
 
         self.append(history_topic(table), fit(table, rows))

@@ -16,6 +16,7 @@ import msgspec
 import xxhash
 
 from headrace.data.facts import Part
+from headrace.data.partitions import resized
 from headrace.definitions.project import ModelDef, Project, SourceDef, TopicDef
 from headrace.errors import CodecError, NotFoundError
 from headrace.runs.facts import Value
@@ -70,9 +71,16 @@ class Holdings:
             return self.project.topics[name]
         table = self.project.tables.get(name)
         if table is not None and table.known is not None:
-            from headrace.connectors.log import history_topic
+            from headrace.connectors.appends import history_topic
 
             return history_topic(table)
+        if not self.project.modules:  # a script or notebook outside of one
+            raise NotFoundError(
+                f"there is no project that declares the topic {name!r}; a join and a model find theirs by name",
+                cure="start this in the folder of a project that declares it (headrace new my-project makes one), or "
+                "read each topic by itself",
+                code="HR2050",
+            )
         raise NotFoundError(
             f"the project {self.project.name!r} has no topic {name!r}",
             cure="declare it in a module of the project; headrace check lists what was found",
@@ -92,6 +100,12 @@ class Holdings:
             return declared
         newest = [part.max_known_us for part in topics.parts(self.database, topic) if part.max_known_us is not None]
         return max(newest, default=None)
+
+    def check_partitions(self, topic: TopicDef) -> None:
+        """Raise `SchemaError` (HR1247) where the rows that are there were spread over another number of partitions."""
+        found = topics.partitions(self.database).get(topic.name, topic.partitions)
+        if found != topic.partitions:
+            raise resized(topic, found)
 
     def topic_columns(self, topic: str) -> dict[str, str] | None:
         """Column → type word of a topic that took its columns from its first rows; None where it took none."""

@@ -9,9 +9,9 @@ import polars as pl
 
 from headrace.base.instants import iso
 from headrace.connectors import examples
+from headrace.connectors.blob import TIME
 from headrace.connectors.fitting import INSTANT
 from headrace.connectors.holdings import Holdings, VersionRow
-from headrace.connectors.log import TIME
 from headrace.connectors.predicting import PREDICTION
 from headrace.connectors.registry import SEED, columns_of
 from headrace.data.window import Window
@@ -19,13 +19,13 @@ from headrace.definitions.project import ModelDef, MonitorDef
 from headrace.drift.judge import DriftLimit, Judgement, Limit, Performance, PerformanceLimit, judge
 from headrace.errors import SchemaError
 from headrace.models.evaluation import performance
-from headrace.runs.effects import Judged
+from headrace.runs.effects import JudgedWindow
 
 if TYPE_CHECKING:
     from headrace.connectors.access import StoreAccess
 
 
-def judge_window(access: StoreAccess, monitor: MonitorDef, window: Window) -> Judged:
+def judge_window(access: StoreAccess, monitor: MonitorDef, window: Window) -> JudgedWindow:
     """Judge one closed window by the champion of this run, at its pins: the same again whenever it is repeated.
 
     Predictions about times before the champion's own cut-off are left out, as it may have learnt from them. A mature
@@ -46,7 +46,7 @@ def judge_window(access: StoreAccess, monitor: MonitorDef, window: Window) -> Ju
     measured, left_out = _measured(access, monitor, model, judged, window)
     found = _judgement(holdings, monitor, version, judged, measured)
     notes = [*_reasons(found), *([f"{early:,} rows before the champion's cut-off are not judged"] if early else [])]
-    return Judged(
+    return JudgedWindow(
         monitor=monitor.name,
         model=model.name,
         window=bounds,
@@ -139,6 +139,6 @@ def _why_empty(version: VersionRow, early: int) -> str:
     return "no predictions in the window"
 
 
-def _unjudged(monitor: MonitorDef, window: tuple[int, int], version: int, why: str) -> Judged:
+def _unjudged(monitor: MonitorDef, window: tuple[int, int], version: int, why: str) -> JudgedWindow:
     nothing: dict[str, bool | None] = {"drift": None, "performance": None}
-    return Judged(monitor.name, monitor.model, window, version, 0, False, why, None, nothing)
+    return JudgedWindow(monitor.name, monitor.model, window, version, 0, False, why, None, nothing)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from functools import cache
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import polars as pl
 
-from headrace.connectors.fitting import cast
-from headrace.data.schema import polars as polars_schema
+from headrace.connectors.fitting import cast, dtype_of
 from headrace.definitions.project import TopicDef
 from headrace.errors import SchemaError
 
 # Times and dates are read as text here and parsed a column at a time.
 _TYPES: dict[str, Any] = {
     "str": str,
-    "int": int,
+    "int": Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)],
     "float": float,
     "bool": bool,
     "datetime": str,
@@ -34,48 +33,64 @@ class Bad(NamedTuple):
     error: str
 
 
-def decode(topic: TopicDef, payloads: list[bytes]) -> tuple[pl.DataFrame, list[int], list[Bad]]:
-    """The records as columns, the index of the record behind each row, and the misfits, in order.
+def decode(topic: TopicDef, payloads: list[bytes]) -> tuple[pl.DataFrame, list[int] | None, list[Bad]]:
+    """The records as columns, the index of the record behind each row (None: all are rows), and the misfits, in order.
 
     Numbers, text and nulls must be what the schema says; names that it does not have are passed over.
     """
     shape = _decoder(_words(topic), topic.required, (topic.key, topic.event_time, topic.known))
-    bad: list[Bad] = []
-    kept = list(range(len(payloads)))
     try:
-        records = [shape.decode(payload) for payload in payloads]
+        records: list[Any] = list(map(shape.decode, payloads))
+        kept, bad = None, list[Bad]()
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        records = []
-        kept = []
-        for row, payload in enumerate(payloads):
-            try:
-                records.append(shape.decode(payload))
-                kept.append(row)
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                bad.append(Bad(row, f"{type(error).__name__}: {error}"))
+        records, kept, bad = _one_by_one(shape, payloads)
     frame, misfits = _columns(_words(topic), records)
     if misfits:
-        bad.extend(Bad(kept[row], error) for row, error in misfits.items())
-        is_good = pl.Series([row not in misfits for row in range(len(kept))])
-        frame = frame.filter(is_good)
-        kept = [row for at, row in enumerate(kept) if at not in misfits]
+        indices = range(len(payloads)) if kept is None else kept
+        bad.extend(Bad(indices[row], error) for row, error in misfits.items())
+        frame = frame.filter(pl.Series([at not in misfits for at in range(len(indices))]))
+        kept = [row for at, row in enumerate(indices) if at not in misfits]
     return frame, kept, sorted(bad)
 
 
-def instants(topic: TopicDef, payloads: list[bytes]) -> tuple[pl.Series, pl.DataFrame]:
-    """Of each record its key as text, and its times as columns `time` and `known`; null where absent.
+def _one_by_one(shape: msgspec.json.Decoder[Any], payloads: list[bytes]) -> tuple[list[Any], list[int], list[Bad]]:
+    records: list[Any] = []
+    kept: list[int] = []
+    bad: list[Bad] = []
+    for row, payload in enumerate(payloads):
+        try:
+            records.append(shape.decode(payload))
+            kept.append(row)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            bad.append(Bad(row, f"{type(error).__name__}: {error}"))
+    return records, kept, bad
 
-    A record that is not JSON has none of them: it is appended as it is, and is a dead letter of who reads it.
+
+class Heads(NamedTuple):
+    """What an append looks at: of each record its key as text and its times, null where absent. None: not declared."""
+
+    keys: pl.Series | None
+    time: pl.Series | None
+    known: pl.Series | None
+
+
+def heads(topic: TopicDef, payloads: list[bytes]) -> Heads:
+    """The key and the times of records that are appended as they are.
+
+    A record that is not JSON has none of them, and is a dead letter of who reads it.
     """
-    shape, fields = _head_decoder((topic.key, topic.event_time, topic.known))
+    names = tuple(dict.fromkeys(name for name in (topic.key, topic.event_time, topic.known) if name is not None))
+    if not names:
+        return Heads(None, None, None)
+    shape = _head_decoder(names)
     try:
-        heads = [shape.decode(payload) for payload in payloads]
+        found = list(map(shape.decode, payloads))
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        heads = [_head(shape, payload) for payload in payloads]
-    keys, time, known = (_texts(heads, field) for field in fields)
-    instant = cast(time.alias("time"), "datetime")
-    same = topic.known == topic.event_time
-    return keys, pl.DataFrame([instant, instant.alias("known") if same else cast(known.alias("known"), "datetime")])
+        found = [_head(shape, payload) for payload in payloads]
+    texts = {name: _texts(found, _FIELD.format(at)) for at, name in enumerate(names)}
+    times = {name: cast(texts[name], "datetime") for name in (topic.event_time, topic.known) if name is not None}
+    key, event_time, known = (topic.key or "", topic.event_time or "", topic.known or "")
+    return Heads(texts.get(key), times.get(event_time), times.get(known))
 
 
 def _head(shape: msgspec.json.Decoder[Any], payload: bytes) -> Any:
@@ -87,9 +102,10 @@ def _head(shape: msgspec.json.Decoder[Any], payload: bytes) -> Any:
 
 def _texts(heads: list[Any], field: str) -> pl.Series:
     """A field as text; null where a record has none."""
-    if not field:
-        return pl.Series([None], dtype=pl.String).new_from_index(0, len(heads))
-    values = [getattr(head, field, None) for head in heads]
+    try:
+        values = list(map(attrgetter(field), heads))
+    except AttributeError:  # some are not JSON
+        values = [getattr(head, field, None) for head in heads]
     try:
         return pl.Series(values, dtype=pl.String, strict=True)
     except TypeError:  # numbers are keys as well
@@ -106,7 +122,7 @@ def _columns(words: dict[str, str], records: list[Any]) -> tuple[pl.DataFrame, d
         if word == "json":
             values = [None if value is None else bytes(value).decode() for value in values]
         if word not in ("datetime", "date"):
-            columns.append(pl.Series(name, values, dtype=polars_schema({name: word})[name]))
+            columns.append(pl.Series(name, values, dtype=dtype_of(word)))
             continue
         texts = pl.Series(name, values, dtype=pl.String)
         column = cast(texts, word)
@@ -155,10 +171,8 @@ def _cached_decoder(words: tuple[tuple[str, str], ...], needed: frozenset[str]) 
 
 
 @cache
-def _head_decoder(names: tuple[str | None, ...]) -> tuple[msgspec.json.Decoder[Any], list[str]]:
-    """A decoder of only these columns, and for each the field that it is in ("" where there is none)."""
-    columns = list(dict.fromkeys(name for name in names if name is not None))
-    rename = {_FIELD.format(at): name for at, name in enumerate(columns)}
+def _head_decoder(names: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
+    """A decoder of only these columns, each in the field of its place."""
+    rename = {_FIELD.format(at): name for at, name in enumerate(names)}
     shape = msgspec.defstruct("Head", [(field, Any, None) for field in rename], rename=rename, gc=False)
-    fields = ["" if name is None else _FIELD.format(columns.index(name)) for name in names]
-    return msgspec.json.Decoder(shape), fields
+    return msgspec.json.Decoder(shape)

@@ -13,8 +13,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from headrace.connectors import predicting, versions
+from headrace.connectors.blob import TIME
 from headrace.connectors.holdings import Holdings
-from headrace.connectors.log import TIME
 from headrace.connectors.predicting import PREDICTION
 from headrace.definitions.project import ModelDef, PerformanceLimit
 from headrace.drift.histogram import MOST_CATEGORIES, Histogram
@@ -22,7 +22,7 @@ from headrace.errors import HeadraceError, SchemaError
 from headrace.models.evaluation import crossing_probability, gain, se_by_days
 from headrace.models.metrics import METRICS, metric_named
 from headrace.models.split import check_fit_test, event_times_us
-from headrace.runs.effects import Registered
+from headrace.runs.effects import RegisteredModel
 
 if TYPE_CHECKING:
     from headrace.connectors.predicting import Predict
@@ -53,7 +53,7 @@ def registered(
     predict: Predict,
     champion: int,
     prefix: str,
-) -> Registered:
+) -> RegisteredModel:
     """Store the model below `prefix` and compare it on `test` with version `champion` (0: there is none).
 
     Where the champion cannot be scored, `against` is 0 and `gain` says the problem: the engine, which knows the
@@ -76,7 +76,7 @@ def registered(
     tested = Tested(seen, _label(model, test), predicted, times_us)
     against, found = _against_champion(holdings, model, tested, champion)
     stored = holdings.model_values.encode(value, prefix=prefix, what=f"the model {model.name!r}")
-    return Registered(
+    return RegisteredModel(
         model=model.name,
         codec=stored.codec,
         path=stored.path or "",

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from headrace.connectors.appends import history_topic
+from headrace.connectors.blob import HIDDEN, OFFSET, PARTITION
 from headrace.connectors.fitting import cast
 from headrace.connectors.holdings import Holdings, digest
-from headrace.connectors.log import HIDDEN, OFFSET, PARTITION, history_topic
 from headrace.data.facts import Part
 from headrace.data.schema import columns
 from headrace.data.schema import polars as polars_schema
 from headrace.definitions.project import TableDef
 from headrace.errors import RefusedError, SchemaError
+from headrace.host.failpoints import reach
 from headrace.runs.facts import TableWrite
 
 if TYPE_CHECKING:
@@ -78,6 +80,7 @@ def write_part(
         fitted.write_parquet(target, compression="zstd")
 
     target = holdings.files.write(path, fill)
+    reach("table.part_written")
     return TableWrite(
         table.name,
         table.mode,

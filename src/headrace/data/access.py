@@ -6,11 +6,12 @@ attempt's acceptance; a script or notebook gets one that acts at once; a test ge
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from headrace.base.upward import upward
 
 if TYPE_CHECKING:
     import polars as pl
@@ -70,11 +71,8 @@ _installed: ContextVar[Access | None] = ContextVar("headrace_access", default=No
 
 
 def access() -> Access:
-    """The access in force here: the installed one, else the project's (or the test's own), opened on first use.
-
-    The composition root is imported by name, so that the pure rooms keep no arrow to it.
-    """
-    return _installed.get() or cast(Access, importlib.import_module("headrace.app").default_access())
+    """The access in force here: the installed one, else the project's (or the test's own), opened on first use."""
+    return _installed.get() or cast(Access, upward.open_access())
 
 
 @contextmanager

@@ -51,6 +51,7 @@ class TopicAppended(Fact, frozen=True):
     min_known_us: int | None = None
     max_known_us: int | None = None
     size_bytes: int = 0
+    partitions: int = 0  # that the topic has, as declared where the rows come from; 0 where nobody says
 
 
 class TopicShaped(Fact, frozen=True):

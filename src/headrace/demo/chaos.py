@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
+
+from headrace.testing.chaos.processes import family, send
 
 PAUSE_S = (0.5, 4.0)
 DELAY_S = 0.25  # a strike comes so long after its day began at most
@@ -51,7 +51,7 @@ class Chaos:
         for pid, until_s in tuple(self._paused.items()):
             if now_s >= until_s:
                 del self._paused[pid]
-                _signal(pid, signal.SIGCONT)
+                send(pid, signal.SIGCONT)
         for due_s in tuple(self._due_s):
             if now_s >= due_s:
                 self._due_s.remove(due_s)
@@ -60,7 +60,7 @@ class Chaos:
     def end(self) -> None:
         """Let everybody go on."""
         for pid in self._paused:
-            _signal(pid, signal.SIGCONT)
+            send(pid, signal.SIGCONT)
         self._paused.clear()
 
     def _strike(self, engine: EngineHandle, now_s: float) -> None:
@@ -70,33 +70,7 @@ class Chaos:
         kind = self.dice.choice(sorted({kind for kind, _ in victims}))
         pid = self.dice.choice([pid for name, pid in victims if name == kind])
         if self._kinds.pop():
-            self.kills += _signal(pid, signal.SIGKILL)
-        elif _signal(pid, signal.SIGSTOP):
+            self.kills += send(pid, signal.SIGKILL)
+        elif send(pid, signal.SIGSTOP):
             self.pauses += 1
             self._paused[pid] = now_s + self.dice.uniform(*PAUSE_S)
-
-
-def family(engine: int) -> list[tuple[str, int]]:
-    """(kind, pid) of the engine's workers and stream processes that live now (Linux)."""
-    found: list[tuple[str, int]] = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            command = (entry / "cmdline").read_bytes()
-        except (OSError, ValueError, IndexError):
-            continue  # it ended while we looked
-        if parent == engine:
-            for kind, mark in (("worker", b"headrace.executors.worker"), ("stream", b"headrace.shards.process")):
-                if mark in command:
-                    found.append((kind, int(entry.name)))
-    return sorted(found)
-
-
-def _signal(pid: int, number: int) -> bool:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return False
-    return True

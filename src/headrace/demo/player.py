@@ -11,7 +11,7 @@ import polars as pl
 
 from headrace.base.facts import Fact
 from headrace.base.instants import to_us
-from headrace.connectors.log import prepare
+from headrace.connectors.appends import prepare
 from headrace.data.facts import PlaybackAdvanced, TopicCompleted
 from headrace.definitions.project import Project, TopicDef
 from headrace.demo.record import EVENT_TIMES, Record, days, step

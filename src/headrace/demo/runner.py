@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
 
-from headrace.app import open_store
+from headrace.app.opening import open_store
 from headrace.definitions.project import Project, decode
 from headrace.demo.chaos import Chaos
 from headrace.demo.played import Played

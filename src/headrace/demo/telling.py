@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from headrace.app import HERE, make_holdings, open_store
+from headrace.app.opening import HERE, make_holdings, open_store
 from headrace.base.instants import from_us, to_us
+from headrace.connectors.blob import OFFSET, PARTITION
 from headrace.connectors.holdings import Holdings
-from headrace.connectors.log import OFFSET, PARTITION
 from headrace.demo import oracle
 from headrace.demo.asof import live_flights, nightly_flights
 from headrace.demo.played import Played

@@ -1,29 +1,37 @@
-"""From rows to a machine: an engine goes on where the last one stopped, with what is unfinished and nothing else."""
+"""From rows to a machine: an engine goes on where the rows are, with what is unfinished and nothing else."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import msgspec
 
 from headrace.base.facts import Fact
 from headrace.definitions import project as definitions
+from headrace.definitions.project import Project
 from headrace.drift.policy import Streak
 from headrace.models.controller import ControllerState
 from headrace.runs.active import Active
+from headrace.runs.applying import take_in, wait_for_retry
 from headrace.runs.facts import AttemptLost, RunEnded
-from headrace.runs.machine import Machine, definition_of
+from headrace.runs.group import ItemHistory
+from headrace.runs.path import path_of
 from headrace.runs.plan import make_plan
 from headrace.runs.pool import Flight, Pool, WorkerState
-from headrace.runs.progress import ItemRow as ItemState
-from headrace.runs.progress import Progress, path_of
+from headrace.runs.progress import Progress
 from headrace.runs.rows import ActiveRun, ItemRow, Restored
+from headrace.runs.sending import watch_grace
+from headrace.runs.state import State, definition_of
+from headrace.runs.timers import TimeoutDue
 
 
-def fill_machine(machine: Machine, restored: Restored) -> None:
-    """Give a new machine the state that the rows hold. Attempts that were running are still running in it."""
-    for code, body in restored.codes.items():
-        machine.projects[code] = definitions.decode(body)
-    machine.code = restored.code
-    desks = machine.desks
+def fill_state(state: State, restored: Restored) -> None:
+    """Give a new state what the rows hold. Attempts that were running are still running in it."""
+    projects = {code: definitions.decode(body) for code, body in restored.codes.items()} | state.projects
+    state.code = restored.code
+    if state.code:
+        state.projects = {state.code: projects[state.code]}
+    desks = state.desks
     desks.paused = set(restored.paused)
     desks.schedules.last_us = dict(restored.schedules)
     desks.tables.newest = dict(restored.tables)
@@ -37,22 +45,22 @@ def fill_machine(machine: Machine, restored: Restored) -> None:
     desks.monitors.streaks = {a: Streak(length, 0, end_us) for a, (length, end_us) in restored.streaks.items()}
     desks.monitors.last_end_us = dict(restored.monitored_us)
     for run in restored.runs:
-        machine.activate(restore_run(machine, run))
+        take_in(state, restore_run(state, run, projects[run.run.code]))
 
 
-def restore_run(machine: Machine, rows: ActiveRun) -> Active:
-    """One unfinished run as it stands in its rows."""
+def restore_run(state: State, rows: ActiveRun, project: Project) -> Active:
+    """One unfinished run as it stands in its rows; `project` is that of its code."""
     run = rows.run
-    definition = definition_of(machine.projects[run.code], run.pipeline)
+    definition = definition_of(project, run.pipeline)
     if definition is None:
         raise KeyError(f"code {run.code} has no pipeline {run.pipeline!r}")
     params = {p.name: p.default for p in definition.params if p.kind == "value"} | run.params
     plan = make_plan(definition.graph)
     progress = Progress(plan, params)
-    items: dict[str, list[tuple[str, int, ItemState]]] = {}
+    items: dict[str, list[tuple[str, int, ItemHistory]]] = {}
     for row in rows.items:
-        state = ItemState(row.state, row.attempt, row.epoch, row.failures, row.losses, row.why or "", row.result)
-        items.setdefault(row.node, []).append((row.path, row.item, state))
+        was = ItemHistory(row.state, row.attempt, row.epoch, row.failures, row.losses, row.why or "", row.result)
+        items.setdefault(row.node, []).append((row.path, row.item, was))
     skipped = {(cell.node, cell.path): cell.why or "" for cell in rows.cells if cell.is_skipped}
     expanded: set[str] = set()
     for node in definition.graph.nodes:
@@ -66,8 +74,8 @@ def restore_run(machine: Machine, rows: ActiveRun) -> Active:
         for (name, path), why in skipped.items():
             if name == node.name and (name, path_of(path)) in progress.groups:
                 progress.node_skipped(name, path_of(path), why)
-        for path, item, state in sorted(items.get(node.name, []), key=lambda x: (x[0], x[1])):
-            progress.restored(node.name, path_of(path), item, state)
+        for path, item, was in sorted(items.get(node.name, []), key=lambda x: (x[0], x[1])):
+            progress.restored(node.name, path_of(path), item, was)
     for row in sorted(rows.scopes, key=lambda row: len(path_of(row.path))):
         if row.scope not in expanded:  # no node stands in it
             progress.expanded(row.scope, path_of(row.path), row.n)
@@ -87,15 +95,35 @@ def restore_run(machine: Machine, rows: ActiveRun) -> Active:
         has_started=run.started_us is not None,
         pins=dict(rows.pins),
         generation=run.generation,
+        created_us=run.created_us,
     )
     if run.state == "cancelling":
         active.is_cancelled, active.cancelled_by = True, run.cancelled_by or ""
     for row in rows.items:
         if row.state == "waiting_retry":
-            machine.retry_at(row.retry_at_us or 0, active, row.node, path_of(row.path), row.item)
+            wait_for_retry(state, active, row.node, path_of(row.path), row.item, row.retry_at_us or 0)
         elif row.state == "running":
-            _orphan(machine.pool, row, run.code)
+            _hold(state.pool, active, row)
     return active
+
+
+def keep_crew(state: State, crew: Sequence[WorkerState], mono_us: int) -> None:
+    """The workers of `crew` live: what the rows say that they run they go on with, under their deadlines.
+
+    Raises LookupError where the rows speak of workers that are not of the crew.
+    """
+    if strangers := state.pool.workers.keys() - {worker.name for worker in crew}:
+        raise LookupError(f"attempts run on workers that nobody knows: {', '.join(sorted(strangers))}")
+    for worker in crew:
+        held = state.pool.workers.get(worker.name)
+        if held is not None:
+            worker.flights, worker.load_us = held.flights, held.load_us
+        state.pool.workers[worker.name] = worker
+        for serial, flight in worker.flights.items():
+            if flight.timeout_us is not None:
+                state.timers.add(mono_us, TimeoutDue(worker.name, serial))
+            if state.runs[flight.run].is_cancelled:
+                watch_grace(state, worker.name, serial)
 
 
 def closing_facts(rows: ActiveRun, state: str, why: str, now_us: int) -> tuple[Fact, ...]:
@@ -108,8 +136,20 @@ def closing_facts(rows: ActiveRun, state: str, why: str, now_us: int) -> tuple[F
     return (*lost, RunEnded(rows.run.run, state, now_us, why))
 
 
-def _orphan(pool: Pool, row: ItemRow, code: str) -> None:
-    """A running attempt of a dead engine: held for its worker until the shell says how far that one came."""
+def _hold(pool: Pool, active: Active, row: ItemRow) -> None:
+    """A running attempt: its worker holds it until the shell says what has become of that one."""
     name, _, serial = (row.worker or "").partition("#")
-    worker = pool.workers.setdefault(name, WorkerState(name, code, is_leaving=True))
-    worker.flights[int(serial or 0)] = Flight(row.run, row.node, path_of(row.path), row.item, row.attempt, row.epoch, 0)
+    worker = pool.workers.setdefault(name, WorkerState(name, active.code, is_leaving=True))
+    worker.hold(
+        int(serial or 0),
+        Flight(
+            row.run,
+            row.node,
+            path_of(row.path),
+            row.item,
+            row.attempt,
+            row.epoch,
+            pool.expected_us(active.pipeline, row.node),
+            active.progress.plan.nodes[row.node].node.options.timeout_us,
+        ),
+    )

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import os
-import queue
-import signal
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from headrace.base.facts import Fact
+from headrace.data.partitions import resized
 from headrace.definitions.project import Project
+from headrace.engine.listener import Listener
 from headrace.engine.loader import LoadedCode
+from headrace.engine.loading import Loaded, Loading
 from headrace.engine.loop import Engine
 from headrace.engine.recovery import closing_facts
 from headrace.engine.supervisor import StreamSupervisor, shard_arguments
-from headrace.errors import HeadraceError, ProjectError, StoreError
+from headrace.errors import HeadraceError, StoreError
 from headrace.host.rights import take_right
-from headrace.ports import Append, Request
-from headrace.runs import facts as f
-from headrace.runs.events import Deployed, Event
+from headrace.host.writer import Writer
+from headrace.ports import Request
+from headrace.runs.events import Deployed, Event, RequestSettled
 from headrace.runs.rows import ActiveRun
 
 HOLDS_TOO_LONG_S = 2.0
+WATCH_S = 0.5
 LOOK_AFTER_RUNS_US = 2_000_000
+DEAD = "the process that ran it died"
 
 Notice = Callable[[str], None]
 
@@ -35,41 +38,54 @@ class OpenRuns(Protocol):
     def open_runs(self, prefix: str) -> list[ActiveRun]: ...
     def holder(self) -> tuple[int, float] | None: ...
     def partitions(self) -> dict[str, int]:
-        """Topic → one more than the last partition that holds rows."""
+        """Topic → how many partitions it was declared with when its first rows came."""
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Loaded:
-    code: LoadedCode | None
-    error: HeadraceError | None
-    request: int | None
+class ServiceListener(Listener):
+    """What an engine that serves tells: people, the stream processes, and the loading of code."""
+
+    def __init__(
+        self, on_facts: Callable[[Sequence[Fact]], None], notice: Notice, supervisor: StreamSupervisor, loading: Loading
+    ) -> None:
+        self._on_facts, self._notice, self._supervisor, self._loading = on_facts, notice, supervisor, loading
+
+    def heard(self, facts: Sequence[Fact]) -> None:
+        self._on_facts(facts)
+
+    def woken(self) -> None:
+        """Stream processes may have rows to read."""
+        self._supervisor.wake()
+
+    def deploy(self, request: Request) -> list[Event]:
+        """Answered when the project has been loaded."""
+        if request.verb != "deploy":
+            return super().deploy(request)
+        self._loading.aside(request.id)
+        return []
+
+    def troubled(self, error: Exception, then: str) -> None:
+        self._notice(f"{error}\n{then}")
 
 
 class Service:
-    """Runs one engine with its stream processes until told to stop.
-
-    `load` loads the project in a process of its own; `notice` gets lines for people; `ring` wakes the loop from another
-    thread.
-    """
+    """Runs one engine with its stream processes until told to stop. `notice` gets lines for people."""
 
     def __init__(
         self,
         engine: Engine,
         others: OpenRuns,
         supervisor: StreamSupervisor,
+        loading: Loading,
         *,
-        load: Callable[[], LoadedCode],
         code_folder: Path,
         locks: Path,
         stream_processes: int,
         notice: Notice,
-        ring: Callable[[], object],
     ) -> None:
-        self.engine, self.others, self.supervisor = engine, others, supervisor
-        self._load, self._code_folder, self._locks = load, code_folder, locks
-        self._stream_processes, self._notice, self._ring = stream_processes, notice, ring
-        self._loaded: queue.SimpleQueue[_Loaded] = queue.SimpleQueue()
+        self.engine, self.others, self.supervisor, self.loading = engine, others, supervisor, loading
+        self._code_folder, self._locks = code_folder, locks
+        self._stream_processes, self._notice = stream_processes, notice
         self._is_over = threading.Event()
         self._looked_us = 0
         self._serving = ""
@@ -78,18 +94,19 @@ class Service:
         """Start, deploy what is there, serve. With `watched`, load again whenever a file in it changes."""
         threads = [threading.Thread(target=self._watch_lock, name="headrace-lock-watch", daemon=True)]
         if watched is not None:
-            threads.append(threading.Thread(target=self._watch_files, args=(watched,), daemon=True))
+            follow = self.loading.follow_files
+            threads.append(threading.Thread(target=follow, args=(watched, self._is_over), daemon=True))
         for thread in threads:  # before the first load, so that nothing saved meanwhile is missed
             thread.start()
         self.engine.start()
-        known = self.engine.machine.code
+        known = self.engine.machine.state.code
         if known and (self._code_folder / known).exists():
             # What was deployed goes on at once; whether the files have changed since is looked at beside it.
             self._serve(known)
-            self._notice(f"serves {known}, deployed before: {_in_words(self.engine.machine.project)}")
-            threading.Thread(target=self._load_aside, args=(None,), daemon=True).start()
+            self._notice(f"serves {known}, deployed before: {_in_words(self.engine.machine.state.project)}")
+            self.loading.aside()
         else:
-            self._take(self._loading(None))
+            self._take(self.loading.now())
         try:
             while not should_stop():
                 self.engine.turn()
@@ -99,85 +116,53 @@ class Service:
             self.supervisor.stop()
             self.engine.workers.close()
 
-    def handle(self, request: Request) -> list[Event]:
-        """A request that the machine does not know. `deploy` is answered when the project has been loaded."""
-        if request.verb != "deploy":
-            raise ProjectError(f"this engine does not know the request {request.verb!r}", code="HR3002")
-        threading.Thread(target=self._load_aside, args=(request.id,), daemon=True).start()
-        return []
-
-    def woken(self) -> None:
-        """Somebody has written: stream processes may have rows to read."""
-        self.supervisor.wake()
-
     # -- deploying -----------------------------------------------------------------------------------------------
 
-    def _loading(self, request: int | None) -> _Loaded:
-        try:
-            return _Loaded(self._load(), None, request)
-        except HeadraceError as error:
-            return _Loaded(None, error, request)
-        except Exception as error:  # in a thread nobody else would hear of it
-            return _Loaded(None, ProjectError(f"loading raised {type(error).__name__}: {error}"), request)
-
-    def _load_aside(self, request: int | None) -> None:
-        self._loaded.put(self._loading(request))
-        self._ring()
-
-    def _take(self, loaded: _Loaded) -> None:
+    def _take(self, loaded: Loaded) -> None:
         """Deploy what was loaded, or say what is wrong and keep the last good version."""
-        machine = self.engine.machine
-        code = loaded.code
-        if code is None or code.problems:
-            problems = code.problems if code else ()
-            lines = [f"{p.where}: {p.message}\n    {p.cure}" for p in problems] or [str(loaded.error)]
-            kept = f"version {machine.code} stays in force" if machine.code else "nothing is deployed yet"
-            self._notice("\n".join([*lines, f"not deployed; {kept}"]))
-            if loaded.request is not None:
-                machine.answer_later(loaded.request, "refused", {"code": "HR1000", "message": "\n".join(lines)})
-            if machine.code and not self._serving:
-                self._serve(machine.code)
+        code = loaded.result
+        if isinstance(code, HeadraceError):
+            self._refuse(loaded.request, "HR1000", str(code))
             return
-        if lost := self._unread_partitions(code):
-            self._notice(f"{lost}\nnot deployed; version {machine.code or 'none'} stays in force")
-            if loaded.request is not None:
-                machine.answer_later(loaded.request, "refused", {"code": "HR1247", "message": lost, "cure": None})
+        if (wrong := self._wrong(code)) is not None:
+            self._refuse(loaded.request, *wrong)
             return
-        is_new = code.code != machine.code
+        is_new = code.code != self.engine.machine.state.code
         self.engine.give([Deployed(code.code, code.project, code.body, loaded.request)])
         if is_new or not self._serving:
             self._notice(f"deployed {code.code}: {_in_words(code.project)}")
             self._serve(code.code)
 
-    def _unread_partitions(self, code: LoadedCode) -> str:
-        """Partitions are fixed: with fewer of them than hold rows, rows would never be read. Says so, or ""."""
-        for topic, stored in self.others.partitions().items():
-            declared = code.project.topics.get(topic)
-            if declared is not None and declared.partitions < stored:
-                return (
-                    f"HR1247 the topic {topic} has rows in {stored} partitions and declares {declared.partitions}\n"
-                    f"    partitions are fixed: write  partitions={stored},  or use a new topic"
-                )
-        return ""
+    def _wrong(self, code: LoadedCode) -> tuple[str, str] | None:
+        """Why it cannot be deployed: an error code, and the words."""
+        if code.problems:
+            return "HR1000", "\n".join(f"{p.where}: {p.message}\n    {p.cure}" for p in code.problems)
+        for name, found in self.others.partitions().items():
+            topic = code.project.topics.get(name)
+            if topic is not None and topic.partitions != found:
+                error = resized(topic, found)
+                return error.code, f"{error.code} {error}"
+        return None
+
+    def _refuse(self, request: int | None, code: str, why: str) -> None:
+        in_force = self.engine.machine.state.code
+        kept = f"version {in_force} stays in force" if in_force else "nothing is deployed yet"
+        self._notice(f"{why}\nnot deployed; {kept}")
+        if request is not None:
+            self.engine.give([RequestSettled(request, "refused", {"code": code, "message": why, "cure": None})])
+        if in_force and not self._serving:
+            self._serve(in_force)
 
     def _serve(self, code: str) -> None:
         self._serving = code
-        groups = shard_arguments(self.engine.machine.project, self._stream_processes)
+        groups = shard_arguments(self.engine.machine.state.project, self._stream_processes)
         self.supervisor.deploy(code, self._code_folder / code, groups)
-
-    def _watch_files(self, watched: Path) -> None:
-        from watchfiles import watch
-
-        for _ in watch(watched, stop_event=self._is_over, debounce=100, step=20, raise_interrupt=False):
-            if self._is_over.is_set():
-                return
-            self._load_aside(None)
 
     # -- looking after others ------------------------------------------------------------------------------------
 
     def _tend(self) -> None:
-        while not self._loaded.empty():
-            self._take(self._loaded.get())
+        for loaded in self.loading.done():
+            self._take(loaded)
         for news in self.supervisor.tend():
             self._notice(news)
         now_us = self.engine.clock.monotonic_us()
@@ -195,31 +180,40 @@ class Service:
             if right is None:
                 continue
             with right:
-                self._close_dead(rows)
+                if close_dead(self.engine, rows):
+                    self._notice(f"run {rows.run.run} of {rows.run.pipeline} is lost: {DEAD}")
                 right.path.unlink(missing_ok=True)
 
-    def _close_dead(self, rows: ActiveRun) -> None:
-        log, now_us = rows.run.log, self.engine.clock.now_us()
-        why = "the process that ran it died"
-        taken = f.LogTaken(2, self.engine.options.name, now_us)
-        facts = (taken, *closing_facts(rows, "lost", why, now_us))
-        self.engine.store.commit([Append(log, self.engine.store.head(log), facts)])
-        self._notice(f"run {rows.run.run} of {rows.run.pipeline} is lost: {why}")
-
     def _watch_lock(self) -> None:
-        """A stopped child that holds the store keeps everyone waiting: end it. Name anyone else."""
-        named = 0
-        while not self._is_over.wait(0.5):
+        """A child that holds the store too long keeps everyone waiting: tell it to leave, then end it. Name anyone else."""
+        told = named = 0
+        while not self._is_over.wait(WATCH_S):
             held = self.others.holder()
             if held is None or held[1] < HOLDS_TOO_LONG_S or held[0] == os.getpid():
                 continue
             pid, seconds = held
-            if any(p.popen.pid == pid for p in tuple(self.supervisor.processes.values())):
-                self._notice(f"stream process {pid} held the store for {seconds:.0f} s: it is ended")
-                os.kill(pid, signal.SIGKILL)
+            if self.supervisor.is_child(pid):
+                self.supervisor.let_go(pid, at_once=told == pid)
+                if told != pid:
+                    self._notice(f"stream process {pid} holds the store for {seconds:.0f} s: it is ended")
+                told = pid
             elif named != pid:
                 named = pid
                 self._notice(f"the store is held by process {pid} for {seconds:.0f} s; headrace doctor says more")
+
+
+def close_dead(engine: Engine, rows: ActiveRun) -> bool:
+    """End a run whose process has died, in that one's log. False where it had ended before.
+
+    Raises StoreError where nothing was written, SupersededError where its process lives after all.
+    """
+    writer = Writer(engine.store, rows.run.log, engine.owner)
+    writer.look()
+    left = engine.store.active_run(rows.run.run)
+    if left is not None:
+        now_us = engine.clock.now_us()
+        writer.take(now_us, closing_facts(left, "lost", DEAD, now_us))
+    return left is not None
 
 
 def _in_words(project: Project) -> str:

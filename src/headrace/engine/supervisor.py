@@ -69,6 +69,7 @@ class StreamSupervisor:
     processes: dict[str, StreamProcess] = field(default_factory=dict[str, StreamProcess])
     _wanted: dict[str, _Wanted] = field(default_factory=dict[str, _Wanted])
     _common: tuple[str, ...] = ()
+    _told: set[int] = field(default_factory=set[int])
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def deploy(self, code: str, code_path: Path, groups: list[tuple[str, ...]]) -> None:
@@ -90,7 +91,10 @@ class StreamSupervisor:
             _end_children(process)
             del self.processes[name]
             wanted = self._wanted.get(name)
-            if wanted is not None:
+            if process.popen.pid in self._told:
+                self._told.discard(process.popen.pid)
+                news.append(f"{name} was told to leave; it starts again")
+            elif wanted is not None:
                 lived_us = now_us - process.started_us
                 wanted.deaths = 1 if lived_us > 30_000_000 else wanted.deaths + 1
                 wanted.due_us = now_us + BACKOFF_US[min(wanted.deaths - 1, len(BACKOFF_US) - 1)]
@@ -107,6 +111,19 @@ class StreamSupervisor:
                 os.write(process.wake_fd, b"1")
             except (BlockingIOError, BrokenPipeError):
                 continue  # it has enough rings waiting, or is gone and `tend` will see it
+
+    def is_child(self, pid: int) -> bool:
+        return any(process.popen.pid == pid for process in tuple(self.processes.values()))
+
+    def let_go(self, pid: int, *, at_once: bool) -> None:
+        """End a child that keeps others waiting. Any thread may call it.
+
+        First it is woken, where it was stopped, and told to leave: what it has in hand is then not to blame.
+        """
+        self._told.add(pid)
+        for number in (signal.SIGKILL,) if at_once else (signal.SIGTERM, signal.SIGCONT):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def stop(self) -> None:
         """Let every process finish its batch and leave; end those that do not within the grace."""

@@ -20,6 +20,7 @@ from headrace.executors.parts import AskPin, AttemptAccess, Parts
 from headrace.executors.protocol import Done, Failed, Start
 from headrace.executors.tracebacks import one_line, told, user_frames
 from headrace.graph.signature import call_with
+from headrace.host.failpoints import reach
 from headrace.runs.effects import NO_EFFECTS
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -107,7 +108,9 @@ class AttemptRunner:
                     access.append(project.topics[node.target], arguments["rows"])
                     return None  # the offsets are assigned when the attempt is accepted
                 case _:
+                    reach("worker.before_function")
                     result = _returned(prepared, arguments)
+                    reach("worker.after_function")
             if node.to is not None:
                 access.write_table(project.tables[node.to], result)
             return result

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import select
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from headrace.runs import events as e
 from headrace.runs.active import Active
 from headrace.runs.commands import StartAttempt
 from headrace.runs.effects import NO_EFFECTS, Effects
-from headrace.runs.progress import path_text
+from headrace.runs.path import path_text
 
 Spawn = Callable[[LocalExecutor, str, str], None]
 _EFFECTS = msgspec.json.Decoder(Effects)
@@ -35,12 +34,15 @@ _PARAMS = msgspec.json.Encoder()
 
 
 class LocalCrew:
-    """Implements `ports.Workers` over `LocalExecutor`. `spawn_worker(executor, worker, code)` knows paths and wiring."""
+    """Implements `ports.Workers` over `LocalExecutor`. `spawn_worker(executor, worker, code)` knows paths and wiring.
 
-    def __init__(self, folder: Path, logs: Path, spawn_worker: Spawn) -> None:
+    `notice` gets lines for people.
+    """
+
+    def __init__(self, folder: Path, logs: Path, spawn_worker: Spawn, notice: Callable[[str], object]) -> None:
         self._folder = folder
         self._executor = LocalExecutor(folder, logs)
-        self._spawn = spawn_worker
+        self._spawn, self._notice = spawn_worker, notice
         self._names: dict[int, str] = {}
         self._kill_why: dict[str, str] = {}
         self._broken: dict[str, str] = {}
@@ -76,7 +78,7 @@ class LocalCrew:
         for death in self._executor.dead():
             found += [event for m in death.last if (event := self._taken(death.worker, m)) is not None]
             why = self._kill_why.pop(death.worker, None) or self._broken.pop(death.worker, None) or death.why
-            found.append(e.WorkerDied(death.worker, death.begun, why))
+            found.append(e.WorkerDied(death.worker, death.begun, why, death.was_killed))
             self._forget(death.worker)
         return found
 
@@ -99,15 +101,15 @@ class LocalCrew:
         return end_strangers(self._folder)
 
     def abandon(self) -> None:
+        """One that does not die in time is left to `end_strangers`, which says so: its lock is held."""
+        self._executor.close(grace_s=0.0)
         for worker in tuple(self._names.values()):
-            self._executor.kill(worker)
-        while self._names:
-            for death in self._executor.dead():
-                self._forget(death.worker)
-            time.sleep(0.002)
+            self._forget(worker)
 
     def close(self) -> None:
-        self._executor.close()
+        for death in self._executor.close():
+            if not death.is_gone:
+                self._notice(f"the worker {death.worker} stays behind: {death.why}")
 
     def _taken(self, worker: str, message: FromWorker) -> e.Event | None:
         if isinstance(message, Broken):

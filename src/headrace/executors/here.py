@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from headrace.errors import EngineUnavailableError
 from headrace.executors.attempt import AttemptRunner
 from headrace.executors.crew import event_of, start_message
 from headrace.executors.inline import InlineExecutor
@@ -18,16 +17,21 @@ from headrace.runs.active import Active
 from headrace.runs.commands import StartAttempt
 
 
-class HereCrew:
-    """Implements `ports.Workers` in this process. Whoever builds it sets `act`: the engine's own step."""
+class _Unpinned(BaseException):
+    """Raised inside the user's code where the store did not take its pin. No Exception, so `except Exception` lets it by."""
 
-    def __init__(self, runner: AttemptRunner, log: Path) -> None:
+
+class HereCrew:
+    """Implements `ports.Workers` in this process. `act` is the engine's own step, for what attempts ask as they run."""
+
+    def __init__(self, runner: AttemptRunner, log: Path, act: Callable[[Sequence[e.Event]], object]) -> None:
+        self._act = act
+        self._trouble: Exception | None = None
         self._executor = InlineExecutor(runner, log, self._pin)
         self._queue: deque[tuple[str, Start]] = deque()
         self._ready: list[e.Event] = []
         self._current = ""
         self._pins: dict[tuple[int, str], Any] = {}
-        self.act: Any = None
 
     def spawn(self, worker: str, code: str) -> None:
         self._executor.spawn(worker)
@@ -56,12 +60,17 @@ class HereCrew:
         self._ready.append(e.WorkerDied(worker, begun, why))
 
     def events(self) -> list[e.Event]:
-        """Runs the next attempt, if there is one, and tells how it went."""
+        """Runs the next attempt, if there is one, and tells how it went.
+
+        Raises what kept the store from taking a pin: no fault of the task, which is therefore not told to have failed.
+        """
         found, self._ready = self._ready, []
         if not found and self._queue:
             worker, start = self._queue.popleft()
             self._current = worker
             self._executor.send(worker, [start])
+            if self._trouble is not None:
+                raise self._trouble
             for message in self._executor.receive(worker):
                 event = event_of(worker, message)
                 if event is not None and not isinstance(event, e.WorkerReady):
@@ -86,7 +95,9 @@ class HereCrew:
         self._executor.close()
 
     def _pin(self, asked: PinAsked) -> Any:
-        if self.act is None:
-            raise EngineUnavailableError("this run has no engine to pin what it reads")
-        self.act([e.PinAsked(self._current, asked.serial, asked.dataset, asked.pin)])
+        try:
+            self._act([e.PinAsked(self._current, asked.serial, asked.dataset, asked.pin)])
+        except Exception as error:
+            self._trouble = error
+            raise _Unpinned from error
         return self._pins.pop((asked.serial, asked.dataset))

@@ -21,6 +21,7 @@ from headrace.executors.frames import FrameReader, frame
 from headrace.executors.protocol import Cancel, FromWorker, Setup, Stop, ToWorker
 from headrace.executors.slot import Begun, Slot, last_begun
 
+KILLED_S = 5.0  # so long may a killed process take to be gone
 _READ_BYTES = 1 << 20
 _UNSENT_LIMIT_BYTES = 16 << 20
 
@@ -33,6 +34,8 @@ class Death:
     why: str
     begun: int
     last: tuple[FromWorker, ...]
+    is_gone: bool = True
+    was_killed: bool = False
 
 
 @dataclass(slots=True)
@@ -175,16 +178,31 @@ class LocalExecutor:
         return [self._buried(worker) for worker in list(self._processes) if self._has_ended(worker)]
 
     def close(self, grace_s: float = 5.0) -> list[Death]:
-        """Let all workers finish what they have, at most so long, then end them."""
-        for worker in self._processes:
-            self.send(worker, [Stop()])
-        deadline = time.monotonic() + grace_s
+        """Let all workers finish what they have, at most so long, then end them and forget them all.
+
+        One that does not end even so, after a few seconds more (a disk that hangs, say), is not gone.
+        """
         deaths: list[Death] = []
-        while self._processes:
-            if time.monotonic() > deadline:
-                for worker in self._processes:
-                    self.kill(worker)
-                deadline = float("inf")
+        if grace_s > 0:
+            for worker in self._processes:
+                self.send(worker, [Stop()])
+            deaths += self._wait(grace_s)
+        for worker in self._processes:
+            self.kill(worker)
+        deaths += self._wait(KILLED_S)
+        for worker, process in self._processes.items():
+            why = f"process {process.popen.pid} was killed and does not end"
+            deaths.append(Death(worker, why, process.slot.read().serial, (), is_gone=False))
+            process.socket.close()
+            process.slot.close()
+        self._processes.clear()
+        return deaths
+
+    def _wait(self, seconds: float) -> list[Death]:
+        """Until all have ended, at most so long."""
+        deaths: list[Death] = []
+        deadline = time.monotonic() + seconds
+        while self._processes and time.monotonic() < deadline:
             deaths += self.dead()
             time.sleep(0.002)
         return deaths
@@ -222,7 +240,7 @@ class LocalExecutor:
         process.slot_path.unlink(missing_ok=True)
         process.lock_path.unlink(missing_ok=True)
         del self._processes[worker]
-        return Death(worker, _why(code), begun, last)
+        return Death(worker, _why(code), begun, last, was_killed=code == -signal.SIGKILL)
 
 
 def end_strangers(folder: Path, *, within_s: float = 5.0) -> dict[str, int]:

@@ -29,6 +29,7 @@ from headrace.executors.parts import Parts
 from headrace.executors.protocol import Broken, Cancel, PinAnswer, PinAsked, Ready, Setup, Start, Stop
 from headrace.executors.slot import Slot
 from headrace.executors.tracebacks import one_line, show_originals, user_frames
+from headrace.host.failpoints import reach
 
 
 class Worker:
@@ -82,6 +83,7 @@ class Worker:
         if span is not None:
             report = msgspec.structs.replace(report, log=span)
         self._slot.end()
+        reach("worker.before_report")
         self._channel.report(report, _now_us(), more=bool(self._queue))
 
     def _ask(self, serial: int, dataset: str, pin: Any) -> Any:

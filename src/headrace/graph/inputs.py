@@ -25,6 +25,18 @@ _SHOWN = 40  # characters of a constant in a node's name
 
 def frozen_input(value: object, recorder: Recorder) -> AnyInput:
     """The input for a value. Raises `GraphError` when it is neither a handle nor a constant that JSON can hold."""
+    try:
+        return _frozen(value, recorder)
+    except RecursionError:
+        raise GraphError(
+            "this value holds itself, or is nested too deep to be written into a graph",
+            where=user_line(),
+            cure="make it inside the task",
+            code="HR1105",
+        ) from None
+
+
+def _frozen(value: object, recorder: Recorder) -> AnyInput:
     match value:
         case Handle():
             return recorder.use(value)
@@ -38,9 +50,7 @@ def frozen_input(value: object, recorder: Recorder) -> AnyInput:
         case list():
             return _list(cast("list[object]", value), recorder)
         case tuple():
-            return nodes.Sequence(
-                tuple(frozen_input(item, recorder) for item in cast("tuple[object, ...]", value)), True
-            )
+            return nodes.Sequence(tuple(_frozen(item, recorder) for item in cast("tuple[object, ...]", value)), True)
         case Mapping():
             return _mapping(cast("Mapping[object, object]", value), recorder)
         case _:
@@ -59,11 +69,20 @@ def _plain(value: bool | int | float | str | None) -> Const:
     # Enums and other subclasses are refused: they would arrive in the task as the plain type.
     if type(value) not in (bool, int, float, str, types.NoneType):
         raise _no_constant(value)
+    try:
+        msgspec.json.encode(value)
+    except ValueError as error:  # a lone surrogate, or a number of more than 4,300 digits
+        raise GraphError(
+            f"this {type(value).__name__} cannot be written into a graph: {error}",
+            where=user_line(),
+            cure="make it inside the task",
+            code="HR1105",
+        ) from None
     return Const(value)
 
 
 def _list(value: list[object], recorder: Recorder) -> AnyInput:
-    items = [frozen_input(item, recorder) for item in value]
+    items = [_frozen(item, recorder) for item in value]
     if all(isinstance(item, Const) for item in items):
         return Const([cast("Const", item).value for item in items])
     return nodes.Sequence(tuple(items))
@@ -79,7 +98,8 @@ def _mapping(value: Mapping[object, object], recorder: Recorder) -> AnyInput:
                 cure="use string keys, or build the dict inside a task",
                 code="HR1105",
             )
-        items[key] = frozen_input(item, recorder)
+        _plain(key)
+        items[key] = _frozen(item, recorder)
     if all(isinstance(item, Const) for item in items.values()):
         return Const({key: cast("Const", item).value for key, item in items.items()})
     return nodes.Mapping(items)

@@ -14,6 +14,7 @@ from headrace.data.where import line_of_error
 from headrace.definitions.project import Problem, Project
 from headrace.errors import HeadraceError
 from headrace.graph.compile import Compiled, compile_pipeline
+from headrace.graph.misuse import misused
 from headrace.graph.monitor import Monitor
 from headrace.graph.pipeline import Pipeline
 from headrace.graph.reads import behind
@@ -23,6 +24,9 @@ from headrace.graph.task import Task
 AnyDeclared = (
     Topic | Table | Model[Any] | Secret | Task[..., Any] | Pipeline[..., Any] | Stream[..., Any] | Monitor | Source
 )
+_EXTRAS = {"lightgbm": "lightgbm", "sklearn": "sklearn", "skops": "sklearn", "matplotlib": "demo"}
+"""Package → the extra that brings it."""
+
 _KINDS = (Topic, Table, Model, Secret, Task, Pipeline, Stream, Monitor, Source)
 
 
@@ -196,6 +200,10 @@ def problem_of(error: BaseException, where: str) -> Problem:
         return Problem(error.code, error.message, error.where or line_of_error(error) or where, error.cure or "")
     if isinstance(error, SyntaxError):
         return Problem("HR1001", f"SyntaxError: {error.msg}", f"{error.filename}:{error.lineno}", "mend the syntax")
-    return Problem(
-        "HR1001", f"{type(error).__name__}: {error}", line_of_error(error) or where, "mend what raises at this line"
-    )
+    place = line_of_error(error) or where
+    if isinstance(error, TypeError) and (cure := misused(error)) is not None:
+        return Problem("HR1102", str(error), place, cure)
+    cure = "mend what raises at this line"
+    if isinstance(error, ModuleNotFoundError) and (extra := _EXTRAS.get((error.name or "").partition(".")[0])):
+        cure = f'pip install "headrace[{extra}]"'
+    return Problem("HR1001", f"{type(error).__name__}: {error}", place, cure)

@@ -5,19 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast, get_args
+from typing import Any, Literal, TypedDict, cast, get_args
 
 from headrace.base.durations import micros
+from headrace.data.table import Table
 from headrace.data.where import user_line
 from headrace.definitions.nodes import Options
-from headrace.errors import GraphError
-
-if TYPE_CHECKING:
-    from headrace.data.table import Table
+from headrace.errors import GraphError, ProjectError
 
 TriggerRule = Literal["all_success", "all_done", "one_success", "one_failed", "none_failed"]
 
-_RATE = re.compile(r"([1-9][0-9]*)/(s|m|h|d)")
+_RATE = re.compile(r"([1-9][0-9]{0,11})/(s|m|h|d)")
 _SPAN_US = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
 _COUNTS = {"retries": 0, "max_lost": 0, "concurrency": 1, "allow_failed": 0}
 
@@ -39,11 +37,16 @@ class TaskOptions(TypedDict, total=False):
 
 
 def checked(given: Mapping[str, Any]) -> TaskOptions:
-    """The options, known by name. Raises `GraphError` for an unknown one."""
+    """The options, known by name. Raises `GraphError` for an unknown one, and for a value that none can have."""
     unknown = sorted(given.keys() - TaskOptions.__annotations__.keys())
     if unknown:
         raise _refused(f"a task has no option {unknown[0]!r}", f"options are {', '.join(TaskOptions.__annotations__)}")
     frozen(cast("TaskOptions", given))
+    name, to = given.get("name"), given.get("to")
+    if name is not None and not _is_text(name):
+        raise _refused(f"the name of a task is text, got {name!r}", 'write name="load"')
+    if to is not None and not isinstance(to, Table):
+        raise _refused(f"to= of a task is a table, got {to!r}", "rows for a topic are written by topic.append(rows)")
     return cast("TaskOptions", dict(given))
 
 
@@ -55,7 +58,7 @@ def frozen(options: TaskOptions) -> Options:
             chosen[name] = _count(name, cast("dict[str, Any]", options)[name], least)
     for name in ("backoff", "backoff_max", "timeout"):
         if name in options:
-            chosen[f"{name}_us"] = micros(cast("dict[str, Any]", options)[name])
+            chosen[f"{name}_us"] = _length(name, cast("dict[str, Any]", options)[name])
     if "rate" in options:
         chosen["rate"], chosen["rate_us"] = _rate(options["rate"])
     if "trigger_rule" in options:
@@ -69,6 +72,18 @@ def _count(name: str, value: object, least: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise _refused(f"{name}= is a whole number from {least}, got {value!r}", f"write {name}={max(least, 3)}")
     return value
+
+
+def _length(name: str, value: Any) -> int:
+    try:
+        return micros(value)
+    except ProjectError as error:
+        raise _refused(f"{name}= of a task: {error.message}", error.cure or "") from None
+
+
+def _is_text(name: object) -> bool:
+    """Text that can be stored: half a character cannot."""
+    return isinstance(name, str) and name == name.encode("utf-8", "ignore").decode()
 
 
 def _rate(text: object) -> tuple[int, int]:

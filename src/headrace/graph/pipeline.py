@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
@@ -10,6 +9,7 @@ from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
 from headrace.base.durations import micros
 from headrace.base.instants import to_us
+from headrace.base.upward import upward
 from headrace.data.names import checked_name
 from headrace.data.recording import act_now
 from headrace.data.where import line_of, user_line
@@ -84,7 +84,7 @@ class Pipeline(Generic[P, R_co]):
         """
         act_now(f"{self.name}.run()", f"call {self.name}(…) to take its tasks into this pipeline")
         arguments = bind(self.fn, self.name, args, kwargs)
-        return cast("Run[R_co]", importlib.import_module("headrace.app").run_here(self, (), arguments))
+        return cast("Run[R_co]", upward.run_pipeline(self, arguments))
 
     def on(self, *triggers: Trigger) -> None:
         """Add triggers; it may stand in another module of the project."""

@@ -93,6 +93,10 @@ class Recorder:
             raise _map_refused(
                 "this value has no items to map over", "map over a list, an iterable, or a frame (its rows)"
             )
+        if not callable(body):  # pyright: ignore[reportUnnecessaryComparison]
+            raise _map_refused(
+                f"hr.map runs a function for each item, got {body!r}", "hr.map(lambda item: score(item), items)"
+            )
         scope = DraftScope(f"@{len(self.scopes)}", over, self._scope, user_line())
         self.scopes[scope.token] = scope
         with self._within(scope=(*self._scope, scope.token)):
@@ -119,6 +123,13 @@ class Recorder:
                 where=user_line(),
                 cure="put the comparison into a task with -> bool",
                 code="HR1106",
+            )
+        if not callable(then) or not (otherwise is None or callable(otherwise)):  # pyright: ignore[reportUnnecessaryComparison]
+            raise GraphError(
+                "the branches of hr.when are functions",
+                where=user_line(),
+                cure="hr.when(ok, lambda: one(x), lambda: other(x))",
+                code="HR1107",
             )
         test = self.use(ok)
         with self._within(when=(*self._when, Condition(test, True))):
@@ -160,6 +171,8 @@ class Recorder:
 
     @contextmanager
     def group(self, name: str) -> Generator[None]:
+        if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise GraphError(f"a group has a name, got {name!r}", where=user_line(), cure='with hr.group("load"):')
         with self._within(group=f"{self._group}.{name}" if self._group else name):
             yield
 

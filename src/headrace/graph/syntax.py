@@ -77,11 +77,6 @@ class _Reader(ast.NodeVisitor):
         if self._is_handle(node.subject):
             self.found.append((node, "`match`"))
 
-    def visit_FormattedValue(self, node: ast.FormattedValue) -> None:
-        self.generic_visit(node)
-        if self._is_handle(node.value):
-            self.found.append((node, "formatting"))
-
     def _assign(self, target: ast.expr, value: ast.expr) -> None:
         names = {node.id for node in ast.walk(target) if isinstance(node, ast.Name)}
         if self._is_handle(value):

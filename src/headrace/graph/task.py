@@ -7,7 +7,6 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, Unpack, cast, overload
 
 from headrace.data.reference import Reference, use_refused
-from headrace.data.table import Table
 from headrace.data.where import line_of, user_line
 from headrace.errors import GraphError, RefusedError
 from headrace.graph.annotations import hints
@@ -186,12 +185,5 @@ def _made(fn: Callable[..., Any], options: TaskOptions) -> Task[..., Any]:
     name = options.get("name") or getattr(fn, "__name__", "<lambda>")
     if name == "<lambda>":
         raise GraphError(f"{fn!r} has no name", where=user_line(), cure='give one: name="load"', code="HR1103")
-    to: object = options.get("to")
-    if to is not None and not isinstance(to, Table):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise GraphError(
-            f"to= of a task is a table, got {to!r}",
-            where=user_line(),
-            cure="rows for a topic are written by topic.append(rows)",
-        )
     kind = AsyncTask if inspect.iscoroutinefunction(fn) else Task
     return kind(fn, options)

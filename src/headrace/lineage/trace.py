@@ -8,7 +8,9 @@ from typing import Any, Protocol
 
 import polars as pl
 
-from headrace.connectors.log import APPENDED, HIDDEN, OFFSET, TIME, Log, decode, history_topic, partitions, unpack
+from headrace.connectors.appends import history_topic, partitions
+from headrace.connectors.blob import APPENDED, HIDDEN, OFFSET, TIME, cut, decode, piece, unpack
+from headrace.connectors.log import Log
 from headrace.definitions.project import Project, StreamDef, TopicDef
 from headrace.errors import NotFoundError
 from headrace.lineage import words
@@ -20,8 +22,8 @@ from headrace.store.sql.reads import trace as origins
 from headrace.store.sql.reads.streams import BatchRow
 from headrace.store.sql.reads.topics import BlobRow
 
-_PLACE = re.compile(r"(.+)/(\d+)/(\d+)")
-_VERSION = re.compile(r"(.+):(\d+)")
+_PLACE = re.compile(r"(.+)/(\d{1,9})/(\d{1,18})")
+_VERSION = re.compile(r"(.+):(\d{1,18})")
 _FIRST_LOOK = 4
 _LOOK = 64
 _WRITERS_TOLD = 5
@@ -62,7 +64,7 @@ def _position(topic: TopicDef, blob: BlobRow, body: bytes, key: str) -> int | No
     """The last offset in the blob where the key stands."""
     name = topic.key or ""
     where = f"topic {topic.name}/{blob.partition} at {blob.first}"
-    rows = unpack(body, where) if blob.encoding == "arrow" else decode(topic, blob, body).rows
+    rows = unpack(body, where) if blob.encoding == "arrow" else decode(topic, [piece(topic, blob, body)]).frame
     if name not in rows.columns:
         return None
     column = rows[name] if rows.schema[name] == pl.String else rows[name].cast(pl.String)
@@ -151,20 +153,17 @@ class _Tracer:
                 yield words.dead(letter)
             elif streams.batch_reading(self._db, stream.name, partition, offset) is None:
                 shard = streams.shard(self._db, stream.name, partition)
-                next_offset = None if shard is None else shard.next_offset
-                yield words.unread(stream.name, offset, next_offset, self._began(stream.name, partition))
-
-    def _began(self, stream: str, shard: int) -> int | None:
-        """The first offset that the shard has read; None before its first batch."""
-        found = self._db.read("SELECT min(first) FROM batches WHERE stream = ? AND shard = ?", (stream, shard))
-        return found[0][0]
+                if shard is None:
+                    yield words.unread(stream.name, offset, None, None)
+                else:
+                    yield words.unread(stream.name, offset, shard.next_offset, shard.start_offset)
 
     def _row(self, topic: TopicDef, blob: BlobRow, offset: int) -> tuple[Step, dict[str, Any]]:
         (body,) = topics.bodies(self._db, [blob]) or (None,)
         name = f"{topic.name}/{blob.partition}/{offset}"
         if body is None:
             return Step("row", name, ("its bytes have been deleted",)), {}
-        rows = decode(topic, blob, body, offset, offset + 1).rows
+        rows = decode(topic, [cut(piece(topic, blob, body), offset, offset + 1)]).frame
         if rows.is_empty():
             return Step("row", name, ("a record that does not fit the schema: see the dead letters",)), {}
         values = rows.drop(HIDDEN).row(0, named=True)
@@ -195,13 +194,13 @@ class _Tracer:
         if topic is None or output.key is None:
             return
         wanted = values.get(output.key)
-        for chunk in self._log.chunks(topic, batch.shard, batch.first, batch.end):
-            if output.key not in chunk.rows.columns:
-                return
-            for offset in chunk.rows.filter(pl.col(output.key) == wanted)[OFFSET].to_list():
-                blob = topics.blob_at(self._db, topic.name, batch.shard, offset)
-                if blob is not None:
-                    yield self._row(topic, blob, offset)[0]
+        rows = self._log.rows(topic, batch.shard, batch.first, batch.end).frame
+        if output.key not in rows.columns:
+            return
+        for offset in rows.filter(pl.col(output.key) == wanted)[OFFSET].to_list():
+            blob = topics.blob_at(self._db, topic.name, batch.shard, offset)
+            if blob is not None:
+                yield self._row(topic, blob, offset)[0]
 
     def _sides(self, sides: dict[str, int]) -> list[Step]:
         """Joined topics, with the offsets up to which the batch could see them."""

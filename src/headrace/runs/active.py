@@ -30,6 +30,8 @@ class Active:
     is_queued: bool = False
     has_started: bool = False
     generation: int = 1
+    created_us: int = 0
+    number: int = 0  # in which order this engine took it in
 
     def behind(self, watermarks: dict[str, int]) -> tuple[str, ...]:
         """The topics that it still waits for."""

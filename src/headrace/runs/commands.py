@@ -7,7 +7,7 @@ from typing import Any
 
 from headrace.definitions.nodes import Node
 from headrace.runs.facts import Value
-from headrace.runs.progress import Path
+from headrace.runs.path import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,4 +69,13 @@ class ReloadRun:
     run: str
 
 
-Command = StartAttempt | SpawnWorker | StopWorker | CancelAttempt | KillWorker | AnswerPin | ReloadRun
+@dataclass(frozen=True, slots=True)
+class ReadSlots:
+    """Read which slots of a schedule after `after_us` have a run, and tell the machine: they must not get another."""
+
+    pipeline: str
+    slug: str
+    after_us: int
+
+
+Command = StartAttempt | SpawnWorker | StopWorker | CancelAttempt | KillWorker | AnswerPin | ReloadRun | ReadSlots

@@ -6,12 +6,14 @@ facts only, so that it can be rebuilt from rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from headrace.base.facts import Fact
 from headrace.definitions.project import PipelineDef
 from headrace.errors import RefusedError
 from headrace.runs import facts as f
+from headrace.runs.commands import ReadSlots
 from headrace.runs.creation import run_window
 from headrace.runs.effects import Effects
 from headrace.runs.events import AliasAsked, RunAsked, TriggerSeen
@@ -35,16 +37,20 @@ class Desks:
         self.tables = TableDesk()
         self.models = ModelDesk()
         self.monitors = MonitorDesk()
+        self._heeding: dict[type[Fact], list[Callable[[Any], None]]] = {f.PipelinePaused: [self._paused]}
+        for desk in (self.schedules, self.tables, self.models, self.monitors):
+            for kind in desk.heeds:
+                self._heeding.setdefault(kind, []).append(desk.apply)
 
     def apply(self, fact: Fact) -> None:
-        if isinstance(fact, f.PipelinePaused):
-            (self.paused.add if fact.is_paused else self.paused.discard)(fact.pipeline)
-        self.schedules.apply(fact)
-        self.tables.apply(fact)
-        self.models.apply(fact)
-        self.monitors.apply(fact)
+        """Most facts are about attempts, which no desk heeds."""
+        for change in self._heeding.get(type(fact), ()):
+            change(fact)
 
-    def due(self, office: Office, now_us: int) -> Iterator[Fact]:
+    def _paused(self, fact: f.PipelinePaused) -> None:
+        (self.paused.add if fact.is_paused else self.paused.discard)(fact.pipeline)
+
+    def due(self, office: Office, now_us: int) -> Iterator[Fact | ReadSlots]:
         """Runs that time or a watermark has made due."""
         if self.fires_triggers:
             yield from self.schedules.due(office, now_us, self.paused, self.models)

@@ -9,7 +9,7 @@ import msgspec
 from headrace.runs.facts import TableWrite, TopicWrite
 
 
-class Registered(msgspec.Struct, frozen=True, tag="registered"):
+class RegisteredModel(msgspec.Struct, frozen=True, tag="registered"):
     """A model was stored and compared with the champion of that moment (`against`; 0: there was none).
 
     `gain` is `models.promotion.Gain` as plain data, None for the first version.
@@ -31,7 +31,7 @@ class Registered(msgspec.Struct, frozen=True, tag="registered"):
     golden: str | None = None
 
 
-class Judged(msgspec.Struct, frozen=True, tag="judged"):
+class JudgedWindow(msgspec.Struct, frozen=True, tag="judged"):
     """A monitor looked at one window."""
 
     monitor: str
@@ -50,8 +50,8 @@ class Effects(msgspec.Struct, frozen=True):
 
     tables: tuple[TableWrite, ...] = ()
     topics: tuple[TopicWrite, ...] = ()
-    models: tuple[Registered, ...] = ()
-    windows: tuple[Judged, ...] = ()
+    models: tuple[RegisteredModel, ...] = ()
+    windows: tuple[JudgedWindow, ...] = ()
 
 
 NO_EFFECTS = Effects()

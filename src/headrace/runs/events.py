@@ -82,17 +82,30 @@ class AliasAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestSettled:
+    """A request that is answered without being decided on: refused, malformed, or done before."""
+
+    request: int
+    status: str
+    answer: Any
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerReady:
     worker: str
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerDied:
-    """The process is gone. `begun` is the serial of the last attempt whose user code it had entered."""
+    """The process is gone. `begun` is the serial of the last attempt whose user code it had entered.
+
+    `was_killed`: by a SIGKILL, which says nothing about the code that it ran.
+    """
 
     worker: str
     begun: int
     why: str
+    was_killed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +161,16 @@ class UpdateSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class SlotsRead:
+    """The slots of a schedule after `after_us` that have a run."""
+
+    pipeline: str
+    slug: str
+    after_us: int
+    ran: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
 class WatermarksRead:
     """How far each topic is complete in event time."""
 
@@ -162,6 +185,7 @@ Event = (
     | RunRestored
     | PauseAsked
     | AliasAsked
+    | RequestSettled
     | WorkerReady
     | WorkerDied
     | AttemptDone
@@ -169,5 +193,6 @@ Event = (
     | PinAsked
     | TriggerSeen
     | UpdateSeen
+    | SlotsRead
     | WatermarksRead
 )

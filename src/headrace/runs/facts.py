@@ -62,6 +62,7 @@ class TopicWrite(msgspec.Struct, frozen=True, array_like=True):
     min_known_us: int | None = None
     max_known_us: int | None = None
     schema: dict[str, str] | None = None
+    partitions: int = 0  # of the topic, as declared
 
 
 class LogSpan(msgspec.Struct, frozen=True, array_like=True):
@@ -274,6 +275,19 @@ class SlotsSkipped(Fact, frozen=True):
     until_us: int
     count: int
     why: str
+    at_us: int
+
+
+class SlotsReopened(Fact, frozen=True):
+    """The clock was ahead and was set back: slots from `after_us` to `until_us` are due when their time really comes.
+
+    Those that have run do not run again.
+    """
+
+    pipeline: str
+    slug: str
+    after_us: int
+    until_us: int
     at_us: int
 
 

@@ -3,76 +3,66 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Protocol
+from collections.abc import Generator, Iterator
 
-from headrace.base.facts import Fact
 from headrace.runs.active import Active
-from headrace.runs.commands import Command, SpawnWorker, StartAttempt, StopWorker
+from headrace.runs.commands import SpawnWorker, StartAttempt, StopWorker
 from headrace.runs.facts import AttemptStarted, Value
-from headrace.runs.pool import Flight, Pool, WorkerState
-from headrace.runs.progress import PENDING, Group, Progress, path_text
+from headrace.runs.group import PENDING, Group
+from headrace.runs.outcome import Outcome
+from headrace.runs.path import path_text
+from headrace.runs.pool import WorkerState
+from headrace.runs.progress import Progress
+from headrace.runs.state import State
 
 IDLE_WORKER_US = 60_000_000
 
 
-class Sink(Protocol):
-    """What handing out needs of the machine."""
-
-    code: str
-    runs: dict[str, Active]
-
-    def emit(self, fact: Fact) -> None: ...
-    def command(self, command: Command) -> None: ...
-    def wake_at(self, mono_us: int) -> None: ...
-    def watch_timeout(self, due_us: int, worker: str, serial: int) -> None: ...
-    @property
-    def now_us(self) -> int: ...
-    @property
-    def mono_us(self) -> int: ...
-
-
 class Handout:
-    """The queue of runs with ready work, and the pool that it is handed to."""
+    """The queue of runs with ready work. It takes from the queues of ready items, which are its agenda."""
 
-    def __init__(self, sink: Sink, pool: Pool, worker_prefix: str) -> None:
-        self._sink = sink
-        self._pool = pool
-        self._prefix = worker_prefix
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._pool = state.pool
         self._queue: deque[str] = deque()
 
-    def add(self, active: Active) -> None:
-        """Queue a run that has something ready."""
-        if not active.is_queued:
+    def consider(self, active: Active) -> None:
+        """Queue a run that has something ready and may be at work."""
+        if active.is_cancelled or active.waits or not active.progress.ready or active.run not in self._state.runs:
+            return
+        if not active.is_queued and self._state.lanes.lets_in(active):
             active.is_queued = True
             self._queue.append(active.run)
+            following = self._state.lanes.first_held(active.pipeline)
+            if following is not None:
+                self._state.touched[following] = None
 
-    def hand_out(self) -> None:
+    def hand_out(self) -> Iterator[Outcome]:
         """Fill workers, idle ones first; runs take turns, so a long map does not hold up a small run."""
         stuck = 0
         while self._queue and stuck < len(self._queue):
-            active = self._sink.runs.get(self._queue[0])
+            active = self._state.runs.get(self._queue[0])
             if active is None or active.is_cancelled or not active.progress.ready:
                 self._queue.popleft()
                 if active is not None:
                     active.is_queued = False
                 continue
-            stuck = 0 if self._hand_out_one(active) else stuck + 1
+            stuck = 0 if (yield from self._hand_out_one(active)) else stuck + 1
             self._queue.rotate(-1)
 
-    def tend_workers(self) -> None:
+    def tend_workers(self) -> Iterator[Outcome]:
         """Let workers leave that were idle for a minute; one of the current code stays warm."""
         idle = self._pool.idle()
-        warm = next((w for w in idle if w.code == self._sink.code), None)
+        warm = next((w for w in idle if w.code == self._state.code), None)
         for worker in idle:
             if worker is warm:
                 continue
-            if self._sink.mono_us - worker.idle_since_us >= IDLE_WORKER_US or worker.code != self._sink.code:
-                worker.is_leaving = True
-                self._sink.command(StopWorker(worker.name))
+            if self._state.mono_us - worker.idle_since_us >= IDLE_WORKER_US or worker.code != self._state.code:
+                yield StopWorker(worker.name)
             else:
-                self._sink.wake_at(worker.idle_since_us + IDLE_WORKER_US)
+                self._state.timers.wake_at(worker.idle_since_us + IDLE_WORKER_US)
 
-    def _hand_out_one(self, active: Active) -> bool:
+    def _hand_out_one(self, active: Active) -> Generator[Outcome, None, bool]:
         """Hand out a handful of one group's items. False where nothing could be handed out now."""
         ready = active.progress.ready
         for _ in range(len(ready)):
@@ -88,14 +78,14 @@ class Handout:
                 expected_us = self._pool.expected_us(active.pipeline, group.plan.name)
                 best = self._pool.least_loaded(active.code, expected_us)
                 if best is None:
-                    self._want_worker(active.code)
+                    yield from self._want_worker(active.code)
                     return False
                 worker, room = best
                 # Half of the room at a time: two idle workers share what is there instead of one taking all.
                 for _ in range(min(max(room // 2, 1), allowed)):
                     if not group.has_ready():
                         break
-                    self._start(active, group, worker, expected_us)
+                    yield from self._start(active, group, worker)
                 return True
             ready.rotate(-1)
         return False
@@ -107,56 +97,48 @@ class Handout:
             running = sum(g.running for (name, _), g in active.progress.groups.items() if name == group.plan.name)
             allowed = options.concurrency - running
         if options.rate is not None:
-            since_us = self._sink.mono_us - options.rate_us
+            since_us = self._state.mono_us - options.rate_us
             group.started_at_us = [at for at in group.started_at_us if at > since_us]
             left = options.rate - len(group.started_at_us)
             if left <= 0:
-                self._sink.wake_at(group.started_at_us[0] + options.rate_us)
+                self._state.timers.wake_at(group.started_at_us[0] + options.rate_us)
             allowed = min(allowed, left)
         return allowed
 
-    def _start(self, active: Active, group: Group, worker: WorkerState, expected_us: int) -> None:
+    def _start(self, active: Active, group: Group, worker: WorkerState) -> Iterator[Outcome]:
         item = group.take()
         if group.status[item] != PENDING:
             return
         node = group.plan.node
         tries = group.tries.get(item)
-        attempt, epoch = (tries.attempt + 1, tries.epoch + 1) if tries else (1, 1)
+        attempt, epoch = (tries.attempt + 1, tries.epoch + 1) if tries is not None else (1, 1)
+        serial = worker.serial + 1
         place = (active.run, node.name, path_text(group.path), item, attempt, epoch)
-        flight = Flight(active.run, node.name, group.path, item, attempt, epoch, expected_us, node.options.timeout_us)
-        serial = worker.add(flight)
-        self._sink.emit(AttemptStarted(*place, f"{worker.name}#{serial}", self._sink.now_us))
-        active.has_started = True
-        if node.options.timeout_us is not None:
-            self._sink.watch_timeout(self._sink.mono_us + node.options.timeout_us, worker.name, serial)
+        yield AttemptStarted(*place, f"{worker.name}#{serial}", self._state.now_us)
         upstream = _upstream_values(active.progress, group, item)
-        self._sink.command(
-            StartAttempt(
-                worker.name,
-                serial,
-                active.run,
-                active.pipeline,
-                active.code,
-                node,
-                group.path,
-                item,
-                attempt,
-                epoch,
-                upstream,
-            )
+        yield StartAttempt(
+            worker.name,
+            serial,
+            active.run,
+            active.pipeline,
+            active.code,
+            node,
+            group.path,
+            item,
+            attempt,
+            epoch,
+            upstream,
         )
 
-    def _want_worker(self, code: str) -> None:
+    def _want_worker(self, code: str) -> Iterator[Outcome]:
         if not self._pool.wants_worker(code):
             return
         if len(self._pool.workers) >= self._pool.size:
             other = next((w for w in self._pool.idle() if w.code != code), None)
             if other is None:
                 return
-            other.is_leaving = True
-            self._sink.command(StopWorker(other.name))
-        worker = self._pool.open_worker(code, self._sink.mono_us, self._prefix)
-        self._sink.command(SpawnWorker(worker.name, code))
+            yield StopWorker(other.name)
+        yield SpawnWorker(self._pool.next_name(), code)
 
 
 def _upstream_values(progress: Progress, group: Group, item: int) -> dict[tuple[str, tuple[int, ...]], Value]:

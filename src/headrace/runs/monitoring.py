@@ -17,7 +17,7 @@ from headrace.definitions.project import MonitorDef, OnMonitor, ParamDef, Pipeli
 from headrace.drift.policy import Streak, advance
 from headrace.models.facts import StreakMoved, WindowJudged
 from headrace.runs import facts as f
-from headrace.runs.effects import Judged
+from headrace.runs.effects import JudgedWindow
 from headrace.triggers.wall_time import zone_of
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ def monitor_pipeline(monitor: MonitorDef) -> PipelineDef:
 
 class MonitorDesk:
     """The last window of every monitor that has a run, and the streaks of everyone who asks."""
+
+    heeds = (f.RunCreated, StreakMoved)
 
     def __init__(self) -> None:
         self.last_end_us: dict[str, int] = {}
@@ -79,7 +81,7 @@ class MonitorDesk:
                 max_lost=office.max_lost,
             )
 
-    def on_judged(self, office: Office, run: str, judged: Judged, models: ModelDesk) -> Iterator[Fact]:
+    def on_judged(self, office: Office, run: str, judged: JudgedWindow, models: ModelDesk) -> Iterator[Fact]:
         """The window's fact, the streaks that it moves, and what they ask for."""
         yield WindowJudged(
             judged.monitor,
@@ -124,7 +126,13 @@ class MonitorDesk:
             yield from self._ask(office, definition, trigger, by, judged, models)
 
     def _ask(
-        self, office: Office, definition: PipelineDef, trigger: OnMonitor, by: str, judged: Judged, models: ModelDesk
+        self,
+        office: Office,
+        definition: PipelineDef,
+        trigger: OnMonitor,
+        by: str,
+        judged: JudgedWindow,
+        models: ModelDesk,
     ) -> Iterator[Fact]:
         end_us = judged.window[1]
         if definition.registers is not None:

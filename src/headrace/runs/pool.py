@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from headrace.runs.progress import Path
+from headrace.runs.path import Path
 
 CREDIT_US = 5_000  # a worker is given what it ends in this time …
 MOST = 256  # … and never more attempts than this
@@ -46,11 +46,14 @@ class WorkerState:
             by_time = max(by_time, 1)
         return max(0, min(by_time, MOST - len(self.flights)))
 
-    def add(self, flight: Flight) -> int:
-        self.serial += 1
-        self.flights[self.serial] = flight
+    def give(self, serial: int, flight: Flight) -> None:
+        """It is sent an attempt; serials grow."""
+        self.serial = serial
+        self.hold(serial, flight)
+
+    def hold(self, serial: int, flight: Flight) -> None:
+        self.flights[serial] = flight
         self.load_us += flight.expected_us
-        return self.serial
 
     def take(self, serial: int, mono_us: int) -> Flight | None:
         """The flight that ended; None for a report that nobody waits for."""
@@ -65,11 +68,20 @@ class WorkerState:
 class Pool:
     """All workers of this engine, of every code version, and the measured length of tasks."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, prefix: str = "w") -> None:
         self.size = size
         self.workers: dict[str, WorkerState] = {}
+        self._prefix = prefix
         self._means: dict[tuple[str, str], float] = {}
         self._named = 0
+
+    def crew(self) -> tuple[WorkerState, ...]:
+        """The workers as they are now, without what they hold."""
+        return tuple(replace(worker, load_us=0, flights={}) for worker in self.workers.values())
+
+    def follow(self, other: Pool) -> None:
+        """Go on where another pool of the same processes was: with its measures, and no name given twice."""
+        self._means, self._named = other._means, other._named
 
     def expected_us(self, pipeline: str, node: str) -> int:
         return int(self._means.get((pipeline, node), _UNKNOWN_US)) or 1
@@ -82,11 +94,13 @@ class Pool:
         else:
             self._means[pipeline, node] = known + (took_us - known) / 8
 
-    def open_worker(self, code: str, mono_us: int, prefix: str) -> WorkerState:
+    def next_name(self) -> str:
+        return f"{self._prefix}{self._named + 1}"
+
+    def add(self, name: str, code: str, mono_us: int) -> None:
+        """A worker is on its way."""
         self._named += 1
-        worker = WorkerState(f"{prefix}{self._named}", code, idle_since_us=mono_us)
-        self.workers[worker.name] = worker
-        return worker
+        self.workers[name] = WorkerState(name, code, idle_since_us=mono_us)
 
     def of_code(self, code: str) -> Iterator[WorkerState]:
         return (w for w in self.workers.values() if w.code == code and not w.is_leaving)

@@ -9,130 +9,30 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from headrace.runs.facts import Value
-from headrace.runs.plan import GraphPlan, NodePlan, ScopePlan
-from headrace.runs.reasons import UPSTREAM
-from headrace.runs.verdict import Verdicts
-
-PENDING, RUNNING, WAITING, SUCCEEDED, FAILED, SKIPPED, CANCELLED = range(7)
-_ENDED = frozenset((SUCCEEDED, FAILED, SKIPPED, CANCELLED))
-
-Path = tuple[int, ...]
-
-
-def path_text(path: Path) -> str:
-    """`(3, 0)` as "3.0": how a path stands in facts and rows."""
-    return ".".join(map(str, path))
-
-
-def path_of(text: str) -> Path:
-    return tuple(map(int, text.split("."))) if text else ()
-
-
-@dataclass(slots=True)
-class Tries:
-    """What has been tried of one item: kept only for items that needed more than one start."""
-
-    attempt: int = 0
-    epoch: int = 0
-    failed: int = 0
-    lost: int = 0
-
-
-class Group:
-    """The items of one node at one path; outside maps a single item. Upper levels of nested maps only count."""
-
-    __slots__ = (
-        "done", "failed", "in_ready", "is_open", "item_waiting", "n", "next", "path", "plan", "queue", "running",
-        "skipped", "skipped_why", "started_at_us", "status", "succeeded", "tries", "waiting",
-    )  # fmt: skip
-
-    def __init__(self, plan: NodePlan, path: Path) -> None:
-        self.plan = plan
-        self.path = path
-        self.n = -1  # unknown until the scope expands
-        self.waiting = 0  # needs of the whole group that are not met
-        self.next = 0  # items from here on have not been started, and need nothing of their own
-        self.is_open = False
-        self.in_ready = False
-        self.queue: deque[int] = deque()  # items ready out of order: returned, due for a retry, or their needs just met
-        self.status = bytearray()
-        self.item_waiting: bytearray | None = None
-        self.tries: dict[int, Tries] = {}
-        self.running = self.done = self.succeeded = self.failed = self.skipped = 0
-        self.skipped_why: str | None = None
-        self.started_at_us: list[int] = []  # of the last starts, for `rate`
-
-    @property
-    def is_leaf(self) -> bool:
-        return len(self.path) == max(self.plan.depth - 1, 0)
-
-    @property
-    def is_done(self) -> bool:
-        return self.skipped_why is not None or (self.n >= 0 and self.done == self.n)
-
-    def has_ready(self) -> bool:
-        return bool(self.queue) or (self.is_open and self.item_waiting is None and self.next < self.n)
-
-    def take(self) -> int:
-        """The next ready item. Only call where `has_ready()`."""
-        if self.queue:
-            return self.queue.popleft()
-        self.next += 1
-        return self.next - 1
-
-    def tried(self, item: int) -> Tries:
-        return self.tries.get(item) or self.tries.setdefault(item, Tries())
-
-
-class ScopeState:
-    """One map scope at one path: whether it has expanded."""
-
-    __slots__ = ("n", "path", "plan", "waiting")
-
-    def __init__(self, plan: ScopePlan, path: Path) -> None:
-        self.plan, self.path, self.n, self.waiting = plan, path, -1, 0
-
-
-@dataclass(frozen=True, slots=True)
-class ItemRow:
-    """What the store keeps of one item, as a restart needs it."""
-
-    state: str
-    attempt: int
-    epoch: int
-    failed: int
-    lost: int
-    why: str = ""
-    value: Value | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Expand:
-    scope: str
-    path: Path
-    n: int
-
-
-@dataclass(frozen=True, slots=True)
-class Skip:
-    """`item` None: the whole group, or for a longer-than-path node the whole subtree."""
-
-    node: str
-    path: Path
-    item: int | None
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    pass
-
-
-Todo = Expand | Skip | End
+from headrace.runs.group import (
+    CANCELLED,
+    ENDED,
+    FAILED,
+    PENDING,
+    RUNNING,
+    SKIPPED,
+    SUCCEEDED,
+    WAITING,
+    End,
+    Expand,
+    Group,
+    ItemHistory,
+    ScopeState,
+    Skip,
+    Todo,
+    Tries,
+)
+from headrace.runs.path import Path
+from headrace.runs.plan import GraphPlan, NodePlan
+from headrace.runs.verdict import UPSTREAM, Verdicts
 
 
 class Progress:
@@ -257,7 +157,7 @@ class Progress:
                 self._notify(node, (*path, item))
         self._group_done(group)
 
-    def restored(self, node: str, path: Path, item: int, row: ItemRow) -> None:
+    def restored(self, node: str, path: Path, item: int, row: ItemHistory) -> None:
         """An item as its row says, at a restart. Call in topological order of the nodes, then `settle_queues`."""
         group = self.groups[node, path]
         group.next = max(group.next, item + 1)
@@ -284,14 +184,15 @@ class Progress:
             case "cancelled":
                 group.status[item] = CANCELLED
             case _:
-                if group.is_open and (group.item_waiting is None or not group.item_waiting[item]):
-                    self.again(node, path, item)
+                pass  # it is to start again, as soon as its needs are met
 
     def settle_queues(self) -> None:
         """After rows were restored: what was queued while they were read and has a row by now is not ready."""
         for group in self.groups.values():
-            ready = dict.fromkeys(item for item in group.queue if group.status[item] == PENDING)
-            group.queue = deque(ready)
+            if group.item_waiting is not None:
+                group.queue = deque(item for item in group.queue if group.status[item] == PENDING)
+            elif group.is_open:
+                self._queue_returned(group)
 
     # -- questions -----------------------------------------------------------------------------------------------
 
@@ -453,11 +354,14 @@ class Progress:
         why = self._verdicts.verdict(plan, group.path)
         if why is None:
             group.is_open = True
-            # After a retry of the run there are items that were started before and wait again.
-            group.queue.extend(item for item in range(group.next) if group.status[item] == PENDING)
-            self._mark_ready(group)
+            self._queue_returned(group)
         else:
             self.todo.append(Skip(plan.name, group.path, None, why))
+
+    def _queue_returned(self, group: Group) -> None:
+        """Queue the items that were started before and wait again: after a retry of the run, or a restart."""
+        group.queue = deque(item for item in range(group.next) if group.status[item] == PENDING)
+        self._mark_ready(group)
 
     def _consider_item(self, group: Group, item: int) -> None:
         why = self._verdicts.verdict(group.plan, (*group.path, item))
@@ -477,7 +381,7 @@ class Progress:
         if len(key) == plan.depth > 0:
             group = self.groups.get((node, key[:-1]))
             return group is not None and (
-                group.skipped_why is not None or (group.n > key[-1] and group.status[key[-1]] in _ENDED)
+                group.skipped_why is not None or (group.n > key[-1] and group.status[key[-1]] in ENDED)
             )
         group = self.groups.get((node, key))
         return group is not None and group.is_done

@@ -11,8 +11,8 @@ from headrace.definitions.project import Updated
 from headrace.errors import RefusedError
 from headrace.runs import facts as f
 from headrace.runs.creation import run_window
+from headrace.runs.path import path_text
 from headrace.runs.pool import Flight
-from headrace.runs.progress import path_text
 
 if TYPE_CHECKING:
     from headrace.runs.office import Office
@@ -21,11 +21,14 @@ if TYPE_CHECKING:
 class TableDesk:
     """The newest version of every table and the parts that it consists of."""
 
+    heeds = (TablePublished,)
+
     def __init__(self) -> None:
         self.newest: dict[str, tuple[int, tuple[Part, ...]]] = {}
 
     def apply(self, fact: Fact) -> None:
-        if isinstance(fact, TablePublished):
+        # What another log has published may be heard of after what came later.
+        if isinstance(fact, TablePublished) and fact.version_number > self.newest.get(fact.table, (0, ()))[0]:
             self.newest[fact.table] = (fact.version_number, fact.parts)
 
     def published(self, office: Office, run: str, flight: Flight, write: f.TableWrite) -> TablePublished:

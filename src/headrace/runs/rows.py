@@ -97,21 +97,17 @@ class ActiveRun(msgspec.Struct, frozen=True):
 
 
 class Restored(msgspec.Struct, frozen=True):
-    """One moment of the store, as seen by the owner of `log`.
+    """One moment of the store, for the owner of a log: its unfinished runs, and the small state of the project.
 
-    `head` and `epoch` are the log's; `codes` holds the canonical JSON of the current code version's definitions and of
-    every version that an unfinished run goes on with.
+    `codes` holds the canonical JSON of the current code version's definitions and of every version that an unfinished
+    run goes on with.
     """
 
-    log: str
-    head: int
-    epoch: int
     code: str
     codes: dict[str, bytes]
     runs: tuple[ActiveRun, ...]
     paused: frozenset[str]
     schedules: dict[tuple[str, str], int]  # (pipeline, slug) → the last slot that is used up
-    cursors: dict[str, int]  # log → seq up to which this log has acted on it
     tables: dict[str, tuple[int, tuple[Part, ...]]]  # table → last version and its parts
     models: dict[str, int]  # model → last version
     aliases: dict[tuple[str, str], int]  # (model, alias) → version

@@ -9,6 +9,9 @@ from headrace.base.facts import Fact
 from headrace.base.instants import iso
 from headrace.definitions.project import PipelineDef, Schedule
 from headrace.runs import facts as f
+from headrace.runs.commands import ReadSlots
+from headrace.runs.events import SlotsRead
+from headrace.runs.slot_key import slot_key, slot_of
 from headrace.triggers import schedule as slots
 
 if TYPE_CHECKING:
@@ -18,35 +21,61 @@ if TYPE_CHECKING:
 CATCHUP_AT_ONCE = 100  # slots of one schedule made into runs per step; the rest follow in the next
 
 
-def slot_key(pipeline: str, slug: str, slot_us: int) -> str:
-    """The run key of a slot. It holds no code version or id, so a deploy cannot double a slot."""
-    return f"schedule:{pipeline}:{slug}:{slot_us}"
+Name = tuple[str, str]  # pipeline, slug
 
 
 class ScheduleDesk:
-    """The high-water mark of every schedule: slots up to it are dealt with."""
+    """How far each schedule is: slots up to `last_us` are dealt with, those of `ran` beyond it have run all the same.
+
+    That happens where the clock was ahead and was set back. `ran` is read from the store before a schedule fires for
+    the first time, and again when the clock is behind slots that are dealt with; `asked`: it is on its way.
+    """
+
+    heeds = (f.SlotsSkipped, f.SlotsReopened, f.RunCreated)
 
     def __init__(self, *, fires: bool) -> None:
         self.fires = fires
-        self.last_us: dict[tuple[str, str], int] = {}
+        self.last_us: dict[Name, int] = {}
+        self.ran: dict[Name, frozenset[int]] = {}
+        self.asked: set[Name] = set()
+        self._quiet: dict[tuple[str, Schedule], tuple[int, int]] = {}  # nothing can be due in this stretch of time
 
     def apply(self, fact: Fact) -> None:
         match fact:
             case f.SlotsSkipped():
-                self.last_us[fact.pipeline, fact.slug] = fact.until_us
+                self._dealt_with((fact.pipeline, fact.slug), fact.until_us)
+            case f.SlotsReopened():
+                self.last_us[fact.pipeline, fact.slug] = fact.after_us
             case f.RunCreated(cause="schedule"):
-                _, pipeline, slug, slot = fact.key.split(":")
-                self.last_us[pipeline, slug] = int(slot)
+                slug, slot_us = slot_of(fact.pipeline, fact.key)
+                self._dealt_with((fact.pipeline, slug), slot_us)
             case _:
                 pass
 
-    def due(self, office: Office, now_us: int, paused: set[str], models: ModelDesk) -> Iterator[Fact]:
+    def know(self, event: SlotsRead) -> None:
+        """What is in the store about slots to come."""
+        name = (event.pipeline, event.slug)
+        self.asked.discard(name)
+        self.ran[name] = event.ran
+
+    def on_read(self, office: Office, event: SlotsRead) -> Iterator[Fact]:
+        """Where the clock is behind slots that are dealt with, they are to come again."""
+        last_us = self.last_us.get((event.pipeline, event.slug), event.after_us)
+        if event.after_us < last_us:
+            yield f.SlotsReopened(event.pipeline, event.slug, event.after_us, last_us, office.now_us)
+
+    def due(self, office: Office, now_us: int, paused: set[str], models: ModelDesk) -> Iterator[Fact | ReadSlots]:
         if not self.fires:
             return
         for definition in office.project.pipelines.values():
             for trigger in definition.triggers:
                 if isinstance(trigger, Schedule):
                     yield from self._due_of(office, definition, trigger, now_us, definition.name in paused, models)
+
+    def _dealt_with(self, name: Name, until_us: int) -> None:
+        if name not in self.last_us:
+            self.ran[name] = frozenset()  # it begins
+        self.last_us[name] = until_us
 
     def _due_of(
         self,
@@ -56,21 +85,42 @@ class ScheduleDesk:
         now_us: int,
         is_paused: bool,
         models: ModelDesk,
-    ) -> Iterator[Fact]:
+    ) -> Iterator[Fact | ReadSlots]:
+        from_us, until_us = self._quiet.get((definition.name, trigger), (0, 0))
+        if from_us <= now_us < until_us:
+            office.wake_in(until_us - now_us)
+            return
         schedule = slots.parse_schedule(trigger.expression, trigger.timezone)
         name, slug = definition.name, trigger.slug
         last_us = self.last_us.get((name, slug))
+        next_us = schedule.next_after(now_us)
         if last_us is None:
             start_us = now_us if trigger.start_us is None or not trigger.catchup else trigger.start_us - 1
-            office.wake_in(schedule.next_after(now_us) - now_us)
+            office.wake_in(next_us - now_us)
             yield f.SlotsSkipped(name, slug, start_us, start_us, 0, "the schedule begins here", now_us)
             return
+        if trigger.catchup and trigger.start_us is not None and now_us < trigger.start_us:
+            office.wake_in(trigger.start_us - now_us)
+            return
+        is_behind = next_us < last_us  # a slot that has not come yet counts as dealt with
+        if is_behind or (name, slug) not in self.ran:
+            if (name, slug) not in self.asked:
+                yield ReadSlots(name, slug, slots.previous(schedule, now_us + 1) if is_behind else last_us)
+            return
         due = slots.due_slots(schedule, last_us, now_us, trigger.catchup, limit=CATCHUP_AT_ONCE)
-        office.wake_in(1 if due.more else max(schedule.next_after(now_us) - now_us, 1))
+        if due.more:
+            office.wake_in(1)
+        else:
+            self._quiet[name, trigger] = (now_us, next_us)
+            office.wake_in(next_us - now_us)
         if due.skipped is not None:
             why = "older than the newest due slot, and catch-up is off"
             yield f.SlotsSkipped(name, slug, last_us, due.skipped.last_us, -1, why, now_us)
+        ran = self.ran[name, slug]
         for slot in due.slots:
+            if slot in ran:
+                yield f.SlotsSkipped(name, slug, slot - 1, slot, 0, "it has run already: the clock was ahead", now_us)
+                continue
             if is_paused:
                 yield f.SlotsSkipped(name, slug, slot - 1, slot, 1, "the pipeline is paused", now_us)
                 continue

@@ -4,22 +4,64 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+
+from headrace.runs.path import Path
 
 LONGEST_WAIT_US = 30_000_000  # a jump of the wall clock, or a suspended machine, is noticed after so long at most
 
 
+@dataclass(frozen=True, slots=True)
+class RetryDue:
+    """An item has waited long enough after a failure."""
+
+    run: str
+    generation: int
+    node: str
+    path: Path
+    item: int
+
+
+@dataclass(frozen=True, slots=True)
+class TimeoutDue:
+    """An attempt may have taken too long: that counts from when its worker began it, not from when it was sent."""
+
+    worker: str
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class GraceOver:
+    """An attempt was told to stop so long ago that its worker is ended."""
+
+    worker: str
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class PatienceOver:
+    """A run has waited for its topics as long as its `ready_within` says."""
+
+    run: str
+
+
+Deadline = RetryDue | TimeoutDue | GraceOver | PatienceOver
+
+
 class Timers:
-    """Named deadlines, and one wake-up: the earliest that anybody asked for since the last step."""
+    """Deadlines, and one wake-up: the earliest that anybody asked for since the last step."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[int, int, str, tuple[Any, ...]]] = []
+        self._heap: list[tuple[int, int, Deadline]] = []
         self._count = 0
         self._wake_us: int | None = None
 
-    def add(self, due_us: int, kind: str, about: tuple[Any, ...]) -> None:
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def add(self, due_us: int, deadline: Deadline) -> None:
         self._count += 1
-        heapq.heappush(self._heap, (due_us, self._count, kind, about))
+        heapq.heappush(self._heap, (due_us, self._count, deadline))
 
     def wake_at(self, mono_us: int) -> None:
         """Ask for a step; forgotten at the next one, when whoever still cares asks again."""
@@ -36,8 +78,7 @@ class Timers:
         wake_us = min(self._wake_us, now_us + LONGEST_WAIT_US)
         return wake_us if first is None else min(first, wake_us)
 
-    def due(self, now_us: int) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    def due(self, now_us: int) -> Iterator[Deadline]:
         """Take out what is due, oldest first."""
         while self._heap and self._heap[0][0] <= now_us:
-            _, _, kind, about = heapq.heappop(self._heap)
-            yield kind, about
+            yield heapq.heappop(self._heap)[2]

@@ -15,10 +15,10 @@ from headrace.models.facts import AliasMoved, ControllerMoved, RetrainAsked, Ver
 from headrace.models.promotion import Gain, IfBetter, Verdict, gate
 from headrace.runs import facts as f
 from headrace.runs.creation import run_window
-from headrace.runs.effects import Registered
+from headrace.runs.effects import RegisteredModel
 from headrace.runs.events import AliasAsked, RunAsked
+from headrace.runs.path import path_text
 from headrace.runs.pool import Flight
-from headrace.runs.progress import path_text
 
 if TYPE_CHECKING:
     from headrace.runs.office import Office
@@ -28,6 +28,8 @@ CHAMPION = "champion"
 
 class ModelDesk:
     """Last version, aliases with their history, and the controller's state, per model."""
+
+    heeds = (VersionRegistered, AliasMoved, ControllerMoved)
 
     def __init__(self) -> None:
         self.last_version: dict[str, int] = {}
@@ -110,7 +112,9 @@ class ModelDesk:
 
     # -- versions ------------------------------------------------------------------------------------------------
 
-    def on_registered(self, office: Office, run: str, flight: Flight, code: str, new: Registered) -> Iterator[Fact]:
+    def on_registered(
+        self, office: Office, run: str, flight: Flight, code: str, new: RegisteredModel
+    ) -> Iterator[Fact]:
         """Number the version, let the gate judge it, move the alias or record the rejection."""
         model = office.project.models[new.model]
         number = self.last_version.get(model.name, 0) + 1
@@ -184,7 +188,7 @@ class ModelDesk:
 
     # -- inside --------------------------------------------------------------------------------------------------
 
-    def _verdict(self, model: ModelDef, new: Registered, champion: int) -> Verdict:
+    def _verdict(self, model: ModelDef, new: RegisteredModel, champion: int) -> Verdict:
         if model.promote is None:
             return Verdict("promote", False, "the model declares no gate: every version serves", None)
         rule = IfBetter(model.promote.metric, model.promote.by, model.promote.inconclusive)  # type: ignore[arg-type]

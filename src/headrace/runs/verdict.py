@@ -6,10 +6,11 @@ from typing import Any, Protocol
 
 from headrace.definitions.nodes import AnyInput, Choice, Const, Element, Mapping, Param, Ref, Sequence
 from headrace.runs.facts import Value
+from headrace.runs.path import Path
 from headrace.runs.plan import GraphPlan, Need, NodePlan
-from headrace.runs.reasons import BRANCH_NOT_TAKEN, UPSTREAM
 
-Path = tuple[int, ...]
+UPSTREAM = "upstream "  # every reason that begins so means: something before it failed
+BRANCH_NOT_TAKEN = "branch not taken"
 
 
 class State(Protocol):

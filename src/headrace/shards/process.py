@@ -1,9 +1,10 @@
-"""The entry of a stream process: `python -m headrace.shards.process --root … --shards "score:0;score:1"`."""
+"""The entry of a stream process: `python -m headrace.shards.process --wiring … --root … --shards "score:0;score:1"`."""
 
 from __future__ import annotations
 
 import argparse
 import gc
+import importlib
 import os
 import selectors
 import signal
@@ -12,21 +13,15 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from headrace.base.clock import SystemClock
-from headrace.connectors.holdings import Holdings
-from headrace.errors import HeadraceError, ProjectError, StoreError, SupersededError
+from headrace.errors import DisagreementError, HeadraceError, StoreError, SupersededError
 from headrace.executors.output import text_output
 from headrace.executors.tracebacks import show_originals
-from headrace.graph.project import load_project
+from headrace.host.clock import SystemClock
 from headrace.host.doorbell import ring
-from headrace.settings import read_settings
+from headrace.shards.project import Opened, ProjectParts, Setup
 from headrace.shards.runner import Place, StreamRunner
-from headrace.storage.local import LocalStorage
-from headrace.store.sql.engine_store import EngineSqlStore
-from headrace.store.sql.reads import project as project_rows
 
 PAUSE_AFTER_ERROR_S = 1.0
-DISAGREEMENT = "HR4060"
 
 
 class Waker:
@@ -108,11 +103,9 @@ def run(runner: StreamRunner, waker: Waker, should_stop: Callable[[], bool]) -> 
             continue
         try:
             is_busy = runner.tick()
-        except SupersededError:
+        except (SupersededError, DisagreementError):  # what this process believes is not what the rows say
             raise
         except StoreError as error:
-            if error.code == DISAGREEMENT:  # what this process believes is not what the rows say: read them again
-                raise
             print(error, file=sys.stderr, flush=True)  # noqa: T201
             time.sleep(PAUSE_AFTER_ERROR_S)
             continue
@@ -121,29 +114,22 @@ def run(runner: StreamRunner, waker: Waker, should_stop: Callable[[], bool]) -> 
 
 def open_runner(given: argparse.Namespace, waker: Waker) -> tuple[StreamRunner, Callable[[], None]]:
     """The runner over the project's own store, and what closes that store."""
-    root = Path(given.root)
-    settings = read_settings(root)
-    loaded = load_project(Path(given.code_path), given.project, settings.modules or None)
-    if loaded.errors:
-        first = loaded.errors[0]
-        raise ProjectError(first.message, where=first.where, cure=first.cure, code=first.code)
-    store = EngineSqlStore(given.store)
+    setup = Setup(Path(given.root), given.code, Path(given.code_path), given.project, Path(given.store))
+    opened = _wired(given.wiring)(setup)
     clock = SystemClock()
-    storage = LocalStorage(settings.artifacts)
-    holdings = Holdings(
-        store.database, storage, loaded.project, given.code, settings.code, clock.now_us, settings.secrets,
-        allow_pickle=settings.allow_pickle,
-    )  # fmt: skip
-    deployed = project_rows.code(store.database, given.code)
-    since_us = deployed.at_us if deployed else clock.now_us()
     runner = StreamRunner(
-        store, holdings, loaded, clock,
-        locks=settings.locks, name=f"stream process {os.getpid()}", since_us=since_us,
-        ring=lambda: _ring(given.ring), wake=waker.ring,
+        opened.store, ProjectParts(opened, clock, wake=waker.ring), clock,
+        name=f"stream process {os.getpid()}", ring=lambda: _ring(given.ring),
     )  # fmt: skip
     runner.want(places(given.shards))
     gc.freeze()  # what is loaded now stays: the collector need not walk it in the loop
-    return runner, store.close
+    return runner, opened.store.close
+
+
+def _wired(wiring: str) -> Callable[[Setup], Opened]:
+    # By name, so that this room does not know the root, which puts every process's adapters together.
+    module, _, function = wiring.partition(":")
+    return getattr(importlib.import_module(module), function)
 
 
 def places(text: str) -> list[Place]:
@@ -170,6 +156,7 @@ def _ring(bell: str | None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m headrace.shards.process", description=__doc__)
+    parser.add_argument("--wiring", required=True, help="module:function that opens the project")
     parser.add_argument("--root", required=True, help="the project's folder")
     parser.add_argument("--code", required=True, help="the code version")
     parser.add_argument("--code-path", required=True, help="the copy of the package that this process serves")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 
 import polars as pl
 
-from headrace.connectors.log import OFFSET, PARTITION, TIME, Log
+from headrace.connectors.blob import OFFSET, PARTITION, TIME
+from headrace.connectors.log import Log
 from headrace.definitions.project import TopicDef
 from headrace.errors import SchemaError
 from headrace.ports import Clock
@@ -18,24 +20,46 @@ ROWS_AT_ONCE = 65_536
 SAVE_EVERY_US = 1_000_000
 
 
-class TriggerRunner:
-    """The owner of one trigger, but for the committing."""
+class TriggerOwner:
+    """One trigger, but for the committing. No user code runs in it."""
+
+    is_suspect = False
 
     def __init__(self, state: Trigger, topic: TopicDef, log: Log, clock: Clock) -> None:
         self.state = state
         self.topic = topic
         self._log, self._clock = log, clock
         self._saved_us = 0
+        self._is_stopped = False
 
-    def adopt(self, state: Trigger) -> None:
-        self.state = state
+    def take_over(self) -> TriggerStep:
+        return TriggerStep(self.state)
+
+    def adopt(self, step: TriggerStep) -> None:
+        self.state = step.trigger
+
+    def drop_hand(self) -> None:
+        """It has none."""
+
+    def close(self) -> None:
+        """It holds nothing open."""
 
     def work(self, news: News, *, is_idle: bool) -> TriggerStep | None:
         """The next step, or None where there is nothing to commit. Groups that are full are committed at once.
 
-        Progress without news is committed when nothing else is to do, else once a second. Raises `SchemaError` where
+        Progress without news is committed when nothing else is to do, else once a second. It stops, and says so, where
         the rows have no such boolean column.
         """
+        if self._is_stopped:
+            return None
+        try:
+            return self._read(news, is_idle)
+        except SchemaError as error:
+            self._is_stopped = True
+            print(f"{self.state.log} stops: {error}", file=sys.stderr, flush=True)  # noqa: T201
+            return None
+
+    def _read(self, news: News, is_idle: bool) -> TriggerStep | None:
         now_us = self._clock.now_us()
         rows, ends = self._unread(news.heads.get(self.topic.name, {}))
         if ends:
@@ -56,8 +80,7 @@ class TriggerRunner:
             end = min(heads.get(partition, 0), first + ROWS_AT_ONCE)
             if end <= first:
                 continue
-            for chunk in self._log.chunks(self.topic, partition, first, end):
-                parts.append(self._matching(chunk.rows))
+            parts.append(self._matching(self._log.rows(self.topic, partition, first, end).frame))
             ends[partition] = end
         return (pl.concat(parts) if parts else pl.DataFrame()), ends
 

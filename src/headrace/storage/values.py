@@ -10,7 +10,7 @@ import base64
 import copy
 import mmap
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -60,16 +60,22 @@ class Values:
         self._allow_pickle = allow_pickle
         self._inline_limit_bytes = inline_limit_bytes
         self._recent = RecentValues(cache_limit_bytes)
+        self._written: list[str] = []
 
     def encode(self, value: Any, *, prefix: str, what: str = "the value") -> Value:
         """Store a value; files get `prefix` and a suffix. `what` names it in errors: "the result of task 'train'".
 
-        Raises `CodecError` where it cannot be stored, `StoreError` where the disk refuses.
+        Raises `CodecError` where it cannot be stored, `StoreError` where the disk refuses; no file is left then.
         """
+        self._written.clear()
         try:
             return self._encode(value, prefix, what, 0)
         except RecursionError:  # a list that holds itself, which only pickle can store
+            self._take_back()
             return self._encode_pickle(value, prefix, what)
+        except BaseException:
+            self._take_back()
+            raise
 
     def decode(self, value: Value) -> Any:
         """The stored value. Each call gives an object of its own (boosters are shared), so a task may change it.
@@ -115,6 +121,21 @@ class Values:
             found = found.row(index, named=True) if value.codec == "arrow" else found[index]
         return found if type(found) in _IMMUTABLE else copy.deepcopy(found)
 
+    def damages(self, value: Value) -> Iterator[CodecError]:
+        """What is wrong with the files of the value, and of its members; nothing is decoded but the list of these."""
+        if value.path is not None:
+            try:
+                self._verified(value)
+            except CodecError as error:
+                yield error
+                return
+        if value.codec == "dict":
+            for _, member in self._pairs(value):
+                yield from self.damages(member)
+        elif value.codec in _NESTED:
+            for member in self._members(value):
+                yield from self.damages(member)
+
     def _encode(self, value: Any, prefix: str, what: str, depth: int) -> Value:
         kind = cast("type[Any]", type(value))
         if kind is tuple and len(value) <= _TUPLE_LIMIT:
@@ -136,7 +157,7 @@ class Values:
         if len(text) <= self._inline_limit_bytes:
             return Value(name, text.decode(), None, len(text), "", length, lengths)
         path = f"{prefix}.json"
-        self._files.write_bytes(path, text)
+        self._put(path, text)
         return Value(name, None, path, len(text), _digest(text), length, lengths)
 
     def _encode_file(self, codec: Codec, value: Any, prefix: str, what: str) -> Value:
@@ -151,8 +172,18 @@ class Values:
             raise
         except Exception as error:
             raise _unstorable(value, what, f"{type(error).__name__}: {error}") from error
+        self._written.append(path)
         size_bytes, digest = _measure(target)
         return Value(codec.name, path=path, size_bytes=size_bytes, digest=digest, length=length_of(value))
+
+    def _put(self, path: str, body: bytes) -> None:
+        self._files.write_bytes(path, body)
+        self._written.append(path)
+
+    def _take_back(self) -> None:
+        """Remove the members that were written before another one could not be."""
+        for path in self._written:
+            self._files.locate(path).unlink(missing_ok=True)
 
     def _encode_pickle(self, value: Any, prefix: str, what: str) -> Value:
         if not self._allow_pickle:
@@ -165,7 +196,7 @@ class Values:
             inline = base64.b64encode(body).decode("ascii")
             return Value(PICKLE.name, body=inline, size_bytes=len(body), length=length_of(value))
         path = prefix + PICKLE.suffix
-        self._files.write_bytes(path, body)
+        self._put(path, body)
         return Value(PICKLE.name, path=path, size_bytes=len(body), digest=_digest(body), length=length_of(value))
 
     def _encode_members(self, name: str, value: Any, prefix: str, what: str, depth: int) -> Value:
@@ -182,10 +213,12 @@ class Values:
 
     def _decode_members(self, value: Value) -> Any:
         if value.codec == "dict":
-            pairs = msgspec.json.decode(self._index(value), type=list[tuple[str, Value]])
-            return {key: self.decode(member) for key, member in pairs}
+            return {key: self.decode(member) for key, member in self._pairs(value)}
         members = [self.decode(member) for member in self._members(value)]
         return tuple(members) if value.codec == "tuple" else members
+
+    def _pairs(self, value: Value) -> list[tuple[str, Value]]:
+        return msgspec.json.decode(self._index(value), type=list[tuple[str, Value]])
 
     def _members(self, value: Value) -> list[Value]:
         return msgspec.json.decode(self._index(value), type=list[Value])
@@ -269,7 +302,17 @@ def lengths_of(value: Any) -> tuple[int | None, ...] | None:
 
 
 def _has_keys(value: Any) -> bool:
-    return type(value) is not dict or all(type(key) is str for key in cast("dict[Any, Any]", value))
+    """Whether the members can be listed by their keys: those of a dict are texts without a lone surrogate."""
+    if type(value) is not dict:
+        return True
+    keys = list(cast("dict[Any, Any]", value))
+    if any(type(key) is not str for key in keys):
+        return False
+    try:
+        "".join(keys).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _digest(body: Any) -> str:

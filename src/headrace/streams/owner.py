@@ -24,6 +24,7 @@ from headrace.streams.facts import (
 WATCHED_ROWS = 1_000
 DEAD_SHARE = 0.05  # of the watched rows; above it the shard stops, for then the function is at fault and not the rows
 BACKOFF_US = (1_000_000, 2_000_000, 5_000_000, 15_000_000, 60_000_000)
+CUT_FROM_ROWS = 1_024
 CUT_AFTER_DEATH = 8  # each death costs a process start, so a batch that kills is cut to an eighth, not to a half
 
 
@@ -132,12 +133,21 @@ def taken(shard: Shard, hand: Hand | None, at_us: int) -> Step:
     """
     shard = replace(shard, is_stopped=False, until_us=None, why="")
     if hand is None or hand.first != shard.offset:
-        return Step(shard)
+        return Step(_still_cut(shard))
     deaths = max(shard.deaths + 1, 2 if hand.is_suspect else 1)
     size = hand.end - hand.first
     limit = size if deaths < 2 else max(1, size // CUT_AFTER_DEATH) if size > 1 else 0
     facts = (ShardDied(shard.stream, shard.shard, hand.first, deaths, at_us),)
     return Step(replace(shard, deaths=deaths, suspect_end=hand.end, limit=limit), facts)
+
+
+def _still_cut(shard: Shard) -> Shard:
+    """The last owner died before it came to the rows that had killed others: how many deaths there were says how far
+    they are cut by now."""
+    if shard.offset is None or shard.deaths < 2:
+        return shard
+    limit = max(1, CUT_FROM_ROWS // CUT_AFTER_DEATH ** (shard.deaths - 1))
+    return replace(shard, suspect_end=shard.offset + limit, limit=limit)
 
 
 def waiting(shard: Shard, why: str, at_us: int) -> Step:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -34,10 +34,11 @@ class Trigger:
 
 @dataclass(frozen=True, slots=True)
 class TriggerStep:
-    """What a trigger is once `facts` are committed."""
+    """What a trigger is once `facts` are committed. None of them carries bytes."""
 
     trigger: Trigger
     facts: tuple[Fact, ...] = ()
+    bodies: Mapping[int, bytes] = field(default_factory=dict[int, bytes])
 
 
 def trigger_log(pipeline: str, slug: str) -> str:

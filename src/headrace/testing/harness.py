@@ -11,9 +11,8 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from headrace.app import current_settings, make_holdings, open_store
-from headrace.base.clock import SystemClock
-from headrace.connectors.log import append
+from headrace.app.opening import current_settings, make_holdings, open_store
+from headrace.connectors.appends import append
 from headrace.data.model import Model
 from headrace.data.table import Table
 from headrace.data.topic import Topic
@@ -22,8 +21,10 @@ from headrace.graph.loaded import freeze
 from headrace.graph.pipeline import pipeline
 from headrace.graph.stream import Stream
 from headrace.graph.task import task
+from headrace.host.clock import SystemClock
 from headrace.models.facts import AliasMoved, VersionRegistered
 from headrace.ports import Append, Clock
+from headrace.shards.project import Opened, ProjectParts
 from headrace.shards.runner import POLL_S, QUIET_US, Place, StreamRunner
 from headrace.store.sql.reads import streams as stream_rows
 from headrace.testing.auditor import audit
@@ -160,15 +161,9 @@ class StreamHarness:
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _started(self) -> StreamRunner:
-        runner = StreamRunner(
-            self.store,
-            self._holdings,
-            self.loaded,
-            self._clock,
-            locks=self._settings.locks,
-            name="test",
-            load=self._load if self._models else None,
-        )
+        opened = Opened(self.store, self._holdings, self.loaded, self._settings.locks, since_us=0)
+        parts = ProjectParts(opened, self._clock, load=self._load if self._models else None)
+        runner = StreamRunner(self.store, parts, self._clock, name="test")
         runner.want(
             [
                 Place(stream.name, number)

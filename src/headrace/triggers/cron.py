@@ -6,6 +6,7 @@ steps back in time when started in a repeated hour and misses slots where clocks
 
 from __future__ import annotations
 
+import re
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -41,6 +42,8 @@ _FIELDS = {
     "day-of-week": "0-7 or SUN-SAT",
 }
 _FORMS = f'write "minute hour day month weekday", e.g. "0 6 * * 1-5", or one of {", ".join(PRESETS)}'
+_SINGLE = re.compile(r"\b0*(\w+)-0*\1/0*[1-9][0-9]*\b")
+"""A range of one number with a step, such as `5-5/2`: cronsim would go on from there, as for `5/2`."""
 _START = datetime(2000, 1, 1)  # noqa: DTZ001  any day will do: the calendar below is of naive wall times
 
 
@@ -157,7 +160,7 @@ def _normal(expr: str) -> str:
 
 def _calendar_of(expr: str) -> CronSim:
     try:
-        calendar = CronSim(expr, _START)
+        calendar = CronSim(_SINGLE.sub(r"\1", expr), _START)
         next(copy(calendar))
     except (CronSimError, ValueError) as error:
         name = str(error).removeprefix("Bad ")

@@ -135,6 +135,25 @@ def test_a_dry_backfill_shows_the_windows_and_makes_no_store(headrace: Headrace,
     assert not (project / ".headrace").exists()
 
 
+def test_a_backfill_of_countless_windows_is_refused_at_once(headrace: Headrace, project: Path) -> None:
+    result = headrace("backfill", "nightly", "--window", "1970-01-01", "2030-01-01", "--every", "1s", "--dry-run")
+    assert result.code == 2
+    assert "HR1352 more than 100,000 windows lie in that stretch" in result.err
+    assert "a shorter stretch, or a longer --every" in result.err
+
+
+def test_a_number_of_rows_is_none_or_more(headrace: Headrace, project: Path) -> None:
+    headrace("topics", "append", "departures", "--json-row", '{"flight_id": "UA-1"}')
+    assert headrace("topics", "tail", "departures", "-n", "-1").code == 2
+    assert headrace("topics", "tail", "departures", "-n", "0").out == ""
+    assert headrace("topics", "tail", "departures", "-n", "9" * 30).out.count("UA-1") == 1
+
+
+@pytest.mark.parametrize("key", ["departures/0/" + "9" * 30, "delay:" + "9" * 30, "departures/" + "9" * 30 + "/0"])
+def test_a_place_that_no_store_can_have_is_not_found(headrace: Headrace, store: SqlStore, key: str) -> None:
+    assert headrace("trace", key).code == 3
+
+
 def test_a_window_that_is_refused_does_not_stop_the_backfill(headrace: Headrace, engine: FakeEngine) -> None:
     engine.status, engine.answer = "refused", {"code": "HR3030", "message": "busy"}
     result = headrace("backfill", "nightly", "--window", "1970-01-02", "2d", "--json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -175,6 +176,31 @@ def test_why_lists_requests_that_nobody_has_answered(headrace: Headrace, history
     assert "request 1: waiting: trigger retrain is stored: no engine is alive" in lines
 
 
+def test_why_of_one_thing_lists_its_requests_in_the_words_of_the_command_line(
+    headrace: Headrace, history: SqlStore
+) -> None:
+    headrace("pipelines", "pause", "nightly")
+    headrace("pipelines", "resume", "nightly")
+    headrace("trigger", "retrain")
+    lines = headrace("why", "nightly").out.splitlines()
+    assert "request 1: waiting: pause nightly is stored: no engine is alive" in lines
+    assert "request 2: waiting: resume nightly is stored: no engine is alive" in lines
+    assert not [line for line in lines if "retrain" in line]
+
+
+def test_why_of_everything_names_paused_pipelines_and_schedules_that_do_not_fire(
+    headrace: Headrace, engine: FakeEngine, write: Write
+) -> None:
+    write(engine.store, f.PipelinePaused("retrain", True, "ann", AT))
+    lines = headrace("why").out.splitlines()
+    assert next(line for line in lines if line.startswith("pipeline retrain: ")).startswith(
+        "pipeline retrain: paused: paused by ann"
+    )
+    assert "  next: headrace pipelines resume retrain" in lines
+    assert "pipeline nightly: waiting: schedules do not fire here" in lines
+    assert "  next: schedules = true in headrace.toml" in lines
+
+
 def test_why_names_the_run_that_another_one_waits_for(headrace: Headrace, engine: FakeEngine, write: Write) -> None:
     first, second = "1ng66r0y5e48", "1ng66r0y5e49"
     for run in (first, second):
@@ -264,6 +290,20 @@ def test_each_version_keeps_the_reason_of_its_own_verdict(headrace: Headrace, hi
     assert "log_loss" in headrace("models", "show", "delay", "--json").out
 
 
+def test_why_of_a_model_says_why_its_newest_version_does_not_serve(
+    headrace: Headrace, project: Path, history: SqlStore, write: Write
+) -> None:
+    with (project / "cliflights" / "pipelines.py").open("a") as file:
+        file.write('\ndelay = hr.Model("delay", dict)\n')
+    sys.modules.pop("cliflights.pipelines")  # each command is a process of its own
+    second = VersionRegistered("delay", 2, "native", "m", "d", 10, RUN, "train", "c0de", "m:f", AT, AT, 9, 4, {})
+    write(history, second, VersionRejected("delay", 2, "gain 0.001 is not above 0.01", AT))
+    assert headrace("why", "delay").out.splitlines() == [
+        "model delay version 2: rejected: gain 0.001 is not above 0.01",
+        "  next: headrace models promote delay 2",
+    ]
+
+
 def test_without_an_engine_streams_are_stopped_and_all_rows_lie_before_them(
     headrace: Headrace, store: SqlStore
 ) -> None:
@@ -271,6 +311,14 @@ def test_without_an_engine_streams_are_stopped_and_all_rows_lie_before_them(
         headrace("topics", "append", "departures", "--json-row", f'{{"flight_id": "UA-{number}"}}')
     (row,) = headrace("streams", "ls", "--json").json()
     assert (row["state"], row["lag_rows"]) == ("stopped: no engine is alive", 3)
+
+
+def test_a_stream_shows_the_rows_that_it_does_not_read(headrace: Headrace, store: SqlStore) -> None:
+    assert "not read" not in headrace("streams", "show", "score").out
+    for shard, offset in ((0, 3000), (1, 41)):
+        log = f"shard:score:{shard}"
+        store.commit([Append(log, 0, (s.ShardStarted("score", shard, offset, AT, "start is now"),))])
+    assert "not read  3,041 rows before it: start is now" in headrace("streams", "show", "score").out
 
 
 def test_a_dead_letter_is_shown_by_its_id_or_by_its_row(headrace: Headrace, store: SqlStore) -> None:

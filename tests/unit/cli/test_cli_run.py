@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -168,3 +170,26 @@ def test_the_first_signal_asks_to_stop_and_the_handlers_come_back() -> None:
         assert should_stop()
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_run_goes_on_when_nobody_reads_what_it_says(headrace: Headrace, project: Path) -> None:
+    for words in ("", " --json"):
+        shell = f"{sys.executable} -m headrace run retrain{words} | head -c 1"
+        subprocess.run(shell, shell=True, capture_output=True, check=True)
+    assert {run["state"] for run in headrace("runs", "ls", "--json").json()} == {"succeeded"}
+
+
+def test_an_output_that_cannot_be_written_is_an_error_with_a_code(project: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "headrace", "pipelines", "ls"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 6
+    assert "HR4090 the system refused: No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_path_that_the_system_refuses_is_named(headrace: Headrace, project: Path) -> None:
+    result = headrace("new", "x" * 5000)
+    assert result.code == 6
+    assert "HR4090 the system refused: File name too long" in result.err

@@ -43,3 +43,23 @@ def test_dead_letters_are_one_line_per_look_and_old_ones_are_not_told() -> None:
     die(1, 3)
     assert news.look(store.database) == ["stream score: 3 dead letters: headrace dead-letters ls score"]
     assert news.look(store.database) == []
+
+
+def test_rows_that_a_stream_does_not_read_are_told_as_it_begins() -> None:
+    store, news = SqlStore(":memory:"), StreamNews(is_new=True)
+    happens(store, ShardStarted("score", 0, 3000, 0, "start is now"))
+    assert news.look(store.database) == [
+        "stream score/0 begins after 3,000 rows that it does not read: start is now",
+    ]
+    assert news.look(store.database) == []
+    assert StreamNews().look(store.database) == [], "it has begun long ago"
+
+
+def test_an_error_with_its_cure_below_is_told_without_it_and_a_long_one_is_cut() -> None:
+    store, news = SqlStore(":memory:"), StreamNews(is_new=True)
+    happens(store, ShardHeld("score", 0, 'rows="each" promises 3 rows\n  keep the rows as promised', 0, stopped=True))
+    assert news.look(store.database) == ['stream score/0 is stopped: rows="each" promises 3 rows']
+    happens(store, ShardHeld("score", 0, "x" * 1000, 0))
+    (line,) = news.look(store.database)
+    assert line.endswith("xxx …: headrace why score")
+    assert len(line) < 220

@@ -11,7 +11,7 @@ import polars as pl
 
 from headrace.base.facts import Fact
 from headrace.base.instants import to_us
-from headrace.connectors import log
+from headrace.connectors import appends
 from headrace.connectors.access import TaskAccess
 from headrace.connectors.here import HereAccess
 from headrace.connectors.holdings import Holdings
@@ -19,7 +19,7 @@ from headrace.data.facts import Part, TablePublished, TopicAppended, TopicComple
 from headrace.definitions.project import GateDef, JoinDef, ModelDef, Project, SourceDef, TableDef, TopicDef
 from headrace.models.facts import AliasMoved, VersionRegistered
 from headrace.ports import Append
-from headrace.runs.effects import Effects, Registered
+from headrace.runs.effects import Effects, RegisteredModel
 from headrace.runs.publishing import next_parts
 from headrace.storage.local import LocalStorage
 from headrace.store.sql.store import SqlStore
@@ -106,7 +106,7 @@ class Rig:
     # -- what happens ------------------------------------------------------------------------------------------------
 
     def append(self, topic: TopicDef, rows: pl.DataFrame | list[dict[str, Any]]) -> None:
-        log.append(self.store, "clients", topic, rows, self.clock)
+        appends.append(self.store, "clients", topic, rows, self.clock)
 
     def complete(self, topic: str, through_us: int) -> None:
         self.commit(TopicCompleted(topic, through_us, self.clock))
@@ -146,7 +146,7 @@ class Rig:
             self.crown(new)
         return effects
 
-    def crown(self, new: Registered, *, code: str | None = None) -> int:
+    def crown(self, new: RegisteredModel, *, code: str | None = None) -> int:
         """Number a version and make it champion."""
         number = self.holdings.last_version(new.model) + 1
         previous = self.holdings.alias(new.model, "champion")

@@ -11,7 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from access_rig import DELAY, FLIGHTS, OUTCOMES, SOURCE, WEATHER, Rig, at
 
-from headrace.connectors.log import history_topic
+from headrace.connectors.appends import history_topic
 from headrace.data.access import installed
 from headrace.data.events import Events, OffsetRange
 from headrace.data.window import Window

@@ -16,7 +16,7 @@ from headrace.data.window import Window
 from headrace.definitions.project import MonitorDef, PerformanceLimit, StatLimit
 from headrace.errors import SchemaError
 from headrace.models.split import split
-from headrace.runs.effects import Judged
+from headrace.runs.effects import JudgedWindow
 
 WATCH = MonitorDef(
     "watch",
@@ -62,7 +62,7 @@ def score(rig: Rig, *, x: float = 0.0, label: bool = True, days: tuple[int, int]
     rig.complete("outcomes", at(51))
 
 
-def judge(rig: Rig, monitor: MonitorDef = WATCH, run: str = "monitor") -> Judged:
+def judge(rig: Rig, monitor: MonitorDef = WATCH, run: str = "monitor") -> JudgedWindow:
     access = rig.access(run)
     access.judge(monitor, WEEK)
     return access.effects.windows[0]

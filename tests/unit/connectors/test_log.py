@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.connectors import log as embedded
-from headrace.connectors.log import Log, append, appends, prepare, prepare_json, read_source, unpack
+from headrace.connectors.appends import BLOB_ROWS, append, appends, partitions, prepare, prepare_json
+from headrace.connectors.blob import unpack
+from headrace.connectors.log import Log, read_source
 from headrace.data.events import OffsetRange
 from headrace.data.window import Window
 from headrace.definitions.project import JoinDef, SourceDef, TopicDef
@@ -162,10 +163,10 @@ def test_raw_records_become_rows_and_misfits_keep_their_text_and_place(store, lo
         b"\xff\xfe",
     ]
     store.commit([appends("clients", prepare_json(one, lines, 5))])
-    (chunk,) = log.chunks(one, 0, 0)
-    assert chunk.rows.select("id", "n", "_offset").rows() == [("a", 1, 0), ("b", None, 2)]
-    assert [(m.offset, m.payload) for m in chunk.misfits][:2] == [(1, "{broken"), (3, lines[3].decode())]
-    assert [m.offset for m in chunk.misfits] == [1, 3, 4, 5]
+    found = log.rows(one, 0, 0, 6)
+    assert found.frame.select("id", "n", "_offset").rows() == [("a", 1, 0), ("b", None, 2)]
+    assert [(m.offset, m.payload) for m in found.misfits][:2] == [(1, "{broken"), (3, lines[3].decode())]
+    assert [m.offset for m in found.misfits] == [1, 3, 4, 5]
     assert len(log.read(one, Window("2013-01-01", "1h"))) == 2
 
 
@@ -181,10 +182,10 @@ def test_raw_and_typed_appends_of_a_key_share_its_partition():
 
 def test_a_large_append_is_cut_into_blobs_and_is_one_range(store, log):
     one = TopicDef(name="one", schema={"n": "int"}, partitions=1)
-    n = 2 * embedded.BLOB_ROWS + 5
+    n = 2 * BLOB_ROWS + 5
     rows = pl.DataFrame({"n": range(n)})
     assert append(store, "clients", one, rows, at_us=1) == (OffsetRange("one", 0, 0, n),)
-    assert [len(chunk.rows) for chunk in log.chunks(one, 0, 0)] == [embedded.BLOB_ROWS, embedded.BLOB_ROWS, 5]
+    assert [blob.rows for blob in topics.blobs(store.database, "one", 0, 0)] == [BLOB_ROWS, BLOB_ROWS, 5]
     assert log.read(one).equals(rows)
 
 
@@ -197,15 +198,6 @@ def test_a_flipped_bit_is_found():
         unpack(bytes(damaged), "here")
 
 
-def test_chunks_stop_after_about_the_rows_asked_for(store, log):
-    one = TopicDef(name="one", schema={"n": "int"}, partitions=1)
-    for at in range(30):
-        append(store, "clients", one, [{"n": n} for n in range(10)], at_us=at)
-    found = log.chunks(one, 0, 25, rows=20)
-    assert (found[0].first, found[-1].end) == (25, 50)
-    assert sum(len(chunk.rows) for chunk in found) == 25
-
-
 @settings(deadline=None, max_examples=25)
 @given(st.lists(st.lists(st.tuples(st.text(max_size=3), st.integers(0, 50)), max_size=6), max_size=6))
 def test_every_appended_row_is_read_exactly_once(batches):
@@ -215,8 +207,8 @@ def test_every_appended_row_is_read_exactly_once(batches):
         append(store, "clients", topic, [{"k": k, "n": n} for k, n in rows], at_us=at)
     log = Log(store.database, topics)
     assert sorted(log.read(topic).rows()) == sorted(row for rows in batches for row in rows)
-    by_chunk = [c for p, _ in log.heads("t").items() for c in log.chunks(topic, p, 0)]
-    assert sum(len(chunk.rows) for chunk in by_chunk) == sum(map(len, batches))
+    by_partition = [log.rows(topic, partition, 0, end).frame for partition, end in log.heads("t").items()]
+    assert sum(map(len, by_partition)) == sum(map(len, batches))
     store.close()
 
 
@@ -241,7 +233,7 @@ def test_a_source_reads_as_known_with_history_in_any_partition(store, log):
 
 
 def test_partitions_do_not_change_between_releases():
-    assert embedded.partitions(pl.Series(["EWR", "JFK", "LGA", "é"]), 4).to_list() == [2, 3, 2, 3]
+    assert partitions(pl.Series(["EWR", "JFK", "LGA", "é"]), 4).to_list() == [2, 3, 2, 3]
 
 
 @pytest.mark.parametrize("rows", [[{"_offset": 3}], [{}]])

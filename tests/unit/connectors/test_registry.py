@@ -20,7 +20,7 @@ from headrace.definitions.project import MonitorDef, PerformanceLimit
 from headrace.drift.histogram import Histogram
 from headrace.errors import CodecError, ProjectError, RefusedError, SchemaError
 from headrace.models.split import split
-from headrace.runs.effects import Registered
+from headrace.runs.effects import RegisteredModel
 
 seen_columns: list[list[str]] = []
 
@@ -50,7 +50,7 @@ def rows_of(rig: Rig, days: str = "40d") -> tuple[pl.DataFrame, pl.DataFrame]:
 
 def register(
     rig: Rig, slope: float = 1.0, days: str = "40d", fn: Any = predict, run: str = "r1"
-) -> tuple[int, Registered]:
+) -> tuple[int, RegisteredModel]:
     fit, test = rows_of(rig, days)
     access = rig.access(run)
     number = access.register(DELAY, {"slope": slope}, fit=fit, test=test, predict=fn)

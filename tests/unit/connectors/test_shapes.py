@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 from access_rig import Rig
 
-from headrace.connectors.log import Log, append
+from headrace.connectors.appends import append
+from headrace.connectors.log import Log
 from headrace.connectors.shapes import Shapes
 from headrace.data.facts import TopicShaped
 from headrace.definitions.project import TopicDef

@@ -11,10 +11,12 @@ import pytest
 from headrace.definitions.nodes import Graph
 from headrace.definitions.project import PipelineDef, Problem, Project, TopicDef
 from headrace.engine.loader import LoadedCode
-from headrace.engine.service import Service
-from headrace.errors import ProjectError, StoreError
+from headrace.engine.loading import Loading
+from headrace.engine.service import Service, ServiceListener
+from headrace.errors import ProjectError, RefusedError, StoreError
 from headrace.host.rights import take_right
-from headrace.ports import Request
+from headrace.ports import LogState, Request
+from headrace.runs.events import RequestSettled
 from headrace.runs.rows import ActiveRun, ItemRow, RunRow
 from headrace.testing.clock import FakeClock
 
@@ -27,27 +29,30 @@ class Rig:
 
     def __init__(self, folder: Path) -> None:
         self.said: list[str] = []
-        self.answers: list[tuple[int, str, Any]] = []
         self.given: list[Any] = []
         self.deployed: list[str] = []
         self.committed: list[Any] = []
         self.open: list[ActiveRun] = []
+        self.has_ended = False
         self.next: LoadedCode | Exception = LoadedCode("c1", folder, PROJECT, b"{}", ())
-        self.machine = SimpleNamespace(code="", project=PROJECT, answer_later=lambda *a: self.answers.append(a))
+        self.state = SimpleNamespace(code="", project=PROJECT)
         self.clock = FakeClock()
-        store = SimpleNamespace(head=lambda log: 3, commit=self.commit)
+        self.logs = {"run:1-a": LogState(3, 1, "here")}
+        store = SimpleNamespace(log=self.logs.get, commit=self.commit, active_run=self.active_run)
         self.is_full = False
         engine: Any = SimpleNamespace(
-            machine=self.machine, give=self.give, clock=self.clock, store=store, options=SimpleNamespace(name="engine")
+            machine=SimpleNamespace(state=self.state), give=self.give, clock=self.clock, store=store, owner="engine 7"
         )
         self.stored: dict[str, int] = {}
         others: Any = SimpleNamespace(open_runs=lambda prefix: self.open, partitions=lambda: self.stored)
         supervisor: Any = SimpleNamespace(deploy=lambda code, path, groups: self.deployed.append(code), tend=list)
         self.locks = folder / "locks"
+        self.loading = Loading(self.load, lambda: None)
         self.service = Service(
-            engine, others, supervisor, load=self.load, code_folder=folder, locks=self.locks, stream_processes=1,
-            notice=self.said.append, ring=lambda: None,
+            engine, others, supervisor, self.loading, code_folder=folder, locks=self.locks, stream_processes=1,
+            notice=self.said.append,
         )  # fmt: skip
+        self.listener = ServiceListener(lambda facts: None, self.said.append, supervisor, self.loading)
 
     def load(self) -> LoadedCode:
         if isinstance(self.next, Exception):
@@ -56,7 +61,14 @@ class Rig:
 
     def give(self, events: list[Any]) -> None:
         self.given += events
-        self.machine.code = events[0].code
+        self.state.code = getattr(events[0], "code", self.state.code)
+
+    def active_run(self, run: str) -> ActiveRun | None:
+        return next((rows for rows in self.open if rows.run.run == run and not self.has_ended), None)
+
+    @property
+    def answers(self) -> list[tuple[int, str, Any]]:
+        return [(x.request, x.status, x.answer) for x in self.given if isinstance(x, RequestSettled)]
 
     def commit(self, appends: list[Any]) -> None:
         if self.is_full:
@@ -65,7 +77,7 @@ class Rig:
 
     def deploy(self, request: int | None = None) -> None:
         """What a changed file, or a request, leads to: without its thread."""
-        self.service._load_aside(request)
+        self.loading._put(request)
         self.tend()
 
     def tend(self) -> None:
@@ -97,7 +109,7 @@ def test_a_mistake_is_said_and_the_last_good_version_stays(rig: Rig, tmp_path: P
     rig.deploy()
     rig.next = LoadedCode("c2", tmp_path, PROJECT, b"{}", (PROBLEM,))
     rig.deploy(request=7)
-    assert rig.machine.code == "c1"
+    assert rig.state.code == "c1"
     assert rig.deployed == ["c1"]
     assert rig.said[-1] == "flow.py:7: raw is not known\n    use hr.map\nnot deployed; version c1 stays in force"
     ((request, status, answer),) = rig.answers
@@ -111,8 +123,8 @@ def test_a_project_that_cannot_be_read_is_said_too(rig: Rig) -> None:
 
 
 def test_a_request_that_nobody_knows_is_refused(rig: Rig) -> None:
-    with pytest.raises(ProjectError, match="does not know the request 'dance'"):
-        rig.service.handle(Request(1, "k", "dance", {}, 0))
+    with pytest.raises(RefusedError, match="does not know the request 'dance'"):
+        rig.listener.deploy(Request(1, "k", "dance", {}, 0))
 
 
 # -- runs in other processes -------------------------------------------------------------------------------------------
@@ -136,10 +148,18 @@ def test_a_run_whose_process_died_is_taken_over_and_closed(rig: Rig) -> None:
     (append,) = rig.committed
     assert (append.log, append.expected_seq) == ("run:1-a", 3)
     assert [fact.kind for fact in append.facts] == ["LogTaken", "AttemptLost", "RunEnded"]
+    assert append.facts[0].epoch == 2
     assert (append.facts[1].item, append.facts[1].ends) == (1, True)
     assert append.facts[2].state == "lost"
     assert rig.said == ["run r1 of a is lost: the process that ran it died"]
     assert list(rig.locks.iterdir()) == []
+
+
+def test_a_run_that_ended_before_its_process_let_go_is_left_alone(rig: Rig) -> None:
+    rig.open, rig.has_ended = [run_alone()], True
+    rig.tend()
+    assert not rig.committed
+    assert not rig.said
 
 
 def test_a_run_whose_process_lives_is_left_alone(rig: Rig) -> None:
@@ -159,11 +179,23 @@ def test_a_store_that_refuses_is_asked_again_later(rig: Rig) -> None:
     assert [append.log for append in rig.committed] == ["run:1-a"]
 
 
-def test_a_topic_with_fewer_partitions_than_hold_rows_is_not_deployed(rig: Rig) -> None:
-    project = Project("p", topics={"clicks": TopicDef("clicks", partitions=1)})
+@pytest.mark.parametrize("declared", [1, 8])
+def test_a_topic_with_rows_keeps_its_number_of_partitions(rig: Rig, declared: int) -> None:
+    """Fewer would leave rows unread; with more, the rows of one key would lie in two partitions."""
+    project = Project("p", topics={"clicks": TopicDef("clicks", partitions=declared)})
     rig.next = LoadedCode("c2", Path("c2"), project, b"{}", ())
     rig.stored = {"clicks": 4}
     rig.deploy(request=7)
-    assert not rig.given
-    assert "clicks has rows in 4 partitions and declares 1" in rig.said[0]
-    assert rig.answers[0][:2] == (7, "refused")
+    assert not rig.deployed
+    assert f"HR1247 the topic clicks has rows in 4 partitions and declares {declared}" in rig.said[0]
+    assert "write  partitions=4,  or use a new topic" in rig.said[0]
+    ((request, status, answer),) = rig.answers
+    assert (request, status, answer["code"]) == (7, "refused", "HR1247")
+
+
+@pytest.mark.parametrize("stored", [{}, {"clicks": 4}, {"gone": 1}])
+def test_a_topic_without_rows_or_with_the_same_number_is_deployed(rig: Rig, stored: dict[str, int]) -> None:
+    project = Project("p", topics={"clicks": TopicDef("clicks", partitions=4)})
+    rig.next, rig.stored = LoadedCode("c2", Path("c2"), project, b"{}", ()), stored
+    rig.deploy()
+    assert rig.deployed == ["c2"]

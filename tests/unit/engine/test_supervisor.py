@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -66,6 +67,16 @@ def died(one: StreamSupervisor) -> list[str]:
     return news
 
 
+def until_up(folder: Path) -> Path:
+    """The log of the process, once that has said that it is up."""
+    log = folder / "logs" / "stream-1.log"
+    until = time.monotonic() + 20
+    while "up" not in log.read_text():
+        assert time.monotonic() < until
+        time.sleep(0.001)
+    return log
+
+
 @pytest.mark.process
 def test_who_dies_is_started_again_at_first_at_once_then_later_and_later(supervise: Supervise, tmp_path: Path) -> None:
     one = supervise("echo so long; exit 3")
@@ -111,6 +122,31 @@ def test_who_does_not_leave_in_time_is_ended(supervise: Supervise, monkeypatch: 
     assert one.tend() == [], "who was let go is not missed"
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(process.wake_fd)
+
+
+@pytest.mark.process
+def test_a_stopped_child_that_is_in_the_way_is_woken_and_told_to_leave(supervise: Supervise, tmp_path: Path) -> None:
+    one = supervise("trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.01; done")
+    (process,) = one.processes.values()
+    log = until_up(tmp_path)
+    assert one.is_child(process.popen.pid)
+    process.popen.send_signal(signal.SIGSTOP)
+    one.let_go(process.popen.pid, at_once=False)
+    assert died(one) == ["stream-1 was told to leave; it starts again"]
+    assert "bye" in log.read_text(), "it could put down what it had in hand"
+    assert len(one.processes) == 1
+    assert not one.is_child(process.popen.pid)
+
+
+@pytest.mark.process
+def test_who_does_not_listen_is_ended_at_once(supervise: Supervise, tmp_path: Path) -> None:
+    one = supervise("trap '' TERM; echo up; while :; do sleep 0.01; done")
+    (process,) = one.processes.values()
+    until_up(tmp_path)
+    one.let_go(process.popen.pid, at_once=False)
+    one.let_go(process.popen.pid, at_once=True)
+    assert died(one) == ["stream-1 was told to leave; it starts again"]
+    assert process.popen.returncode == -signal.SIGKILL
 
 
 @pytest.mark.process

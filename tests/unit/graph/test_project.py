@@ -261,3 +261,82 @@ def test_what_is_allowed_but_doubtful_is_a_warning(tmp_path: Path):
         level="warning",
     )
     assert [(p.code, line(p)) for p in found] == [("HR1110", 6), ("HR1109", 10)]
+
+
+REGISTERS = """
+delay = hr.Model("delay", dict)
+def predict(model, rows): ...
+@hr.task
+def fit() -> dict: ...
+@hr.pipeline
+def train():
+    delay.register(fit(), fit=fit(), predict=predict)
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "row", "said", "cure"),
+    [
+        (
+            REGISTERS,
+            9,
+            "'test'",
+            "call it as register(value, fit=…, test=…, predict=…); hr.split makes fit and test of one frame",
+        ),
+        ("hr.Topic('x', scheme={})", 2, "'scheme'", "call it as Topic(name, schema=…, key=…, event_time=…, known=…,"),
+        ("hr.stream(hr.Topic('x'))", 2, "'to'", "call it as stream(source, to=…, name=…,"),
+        ("hr.pipeline(scheduel='@daily')", 2, "'scheduel'", "call it as pipeline(fn=…, name=…, schedule=…,"),
+    ],
+)
+def test_a_call_that_lacks_an_argument_says_how_it_is_written(
+    tmp_path: Path, body: str, row: int, said: str, cure: str
+):
+    found = problems(tmp_path, body)
+    assert (only(found).code, line(found[0])) == ("HR1102", row)
+    assert said in found[0].message
+    assert found[0].cure.startswith(cure)
+
+
+def test_a_call_of_the_users_own_function_of_that_name_stays_what_python_says(tmp_path: Path):
+    found = problems(tmp_path, "def stream(a): ...\nstream()\n")
+    assert (only(found).code, found[0].cure) == ("HR1001", "mend what raises at this line")
+
+
+def test_a_formatted_handle_is_one_mistake(tmp_path: Path):
+    found = problems(
+        tmp_path,
+        """
+        @hr.task
+        def a() -> int: ...
+        @hr.pipeline
+        def daily():
+            x = a()
+            print(f"{x} {x!r}")
+        """,
+    )
+    assert only(found).code == "HR1101"
+
+
+@pytest.mark.parametrize(("package", "extra"), [("lightgbm", "lightgbm"), ("sklearn", "sklearn"), ("skops", "sklearn")])
+def test_an_import_that_an_extra_brings_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, extra: str
+):
+    monkeypatch.setitem(sys.modules, package, None)
+    found = problems(tmp_path, f"import {package}")
+    assert only(found).cure == f'pip install "headrace[{extra}]"'
+
+
+@pytest.mark.parametrize("constant", ["'a\\udcff'", "['\\udcff']", "{'\\udcff': 1}", "10**5000"])
+def test_a_constant_that_json_cannot_hold_is_named(tmp_path: Path, constant: str):
+    found = problems(
+        tmp_path,
+        f"""
+        @hr.task
+        def a(x: object) -> int: ...
+        @hr.pipeline
+        def daily():
+            a({constant})
+        """,
+    )
+    assert (only(found).code, line(found[0])) == ("HR1105", 7)
+    assert "cannot be written into a graph" in found[0].message

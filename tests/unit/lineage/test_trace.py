@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from headrace.base.facts import Fact
-from headrace.connectors.log import append, prepare
+from headrace.connectors.appends import append, prepare
 from headrace.data.facts import Part, TablePublished
 from headrace.definitions.project import Project, SourceDef, StreamDef, TopicDef
 from headrace.errors import NotFoundError

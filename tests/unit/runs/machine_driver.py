@@ -12,6 +12,7 @@ from headrace.runs import facts as f
 from headrace.runs.commands import CancelAttempt, KillWorker, SpawnWorker, StartAttempt, StopWorker
 from headrace.runs.events import AttemptDone, AttemptErrored, Deployed, Event, RunAsked, WorkerDied, WorkerReady
 from headrace.runs.machine import Machine
+from headrace.runs.state import State
 
 
 def value(plain: Any) -> f.Value:
@@ -24,7 +25,7 @@ class Driver:
     """`behave(start)` returns a plain result, raises, or returns an Event of its own."""
 
     def __init__(self, graph: Graph, behave: Callable[[StartAttempt], Any], *, pool_size: int = 2) -> None:
-        self.machine = Machine(pool_size=pool_size)
+        self.machine = Machine(State(pool_size=pool_size))
         self.behave = behave
         self.now_us = 1_000_000
         self.facts: list[Any] = []
@@ -68,7 +69,7 @@ class Driver:
             if self.pending:
                 batch, self.pending = self.pending, []
                 self.send(*batch)
-            elif (due := self.machine.next_due_us()) is not None and self.machine.runs:
+            elif (due := self.machine.next_due_us()) is not None and self.machine.state.runs:
                 self.now_us = max(self.now_us, due)
                 self.send()
             else:

@@ -82,7 +82,7 @@ def test_what_had_not_begun_when_the_worker_died_goes_back_with_its_number() -> 
         return start.item
 
     driver = Driver(graph, behave, pool_size=1)
-    driver.machine.pool.measured("p", "a", 100)
+    driver.machine.state.pool.measured("p", "a", 100)
     driver.run()
     returned = driver.of(f.AttemptReturned)
     assert returned
@@ -217,12 +217,12 @@ def test_a_cancelled_run_starts_nothing_more_and_ends() -> None:
 def test_long_tasks_are_spread_over_the_workers_one_by_one() -> None:
     graph = Graph((node("a", Element("s"), scope=("s",)),), (Scope("s", Const(list(range(8)))),))
     driver = Driver(graph, lambda s: 1, pool_size=2)
-    driver.machine.pool.measured("p", "a", 10_000_000)
+    driver.machine.state.pool.measured("p", "a", 10_000_000)
     driver.send(RunAsked("p", "k"))
     batch, driver.pending = driver.pending, []
     driver.send(*batch)
     batch, driver.pending = driver.pending, []
-    assert all(len(w.flights) <= 1 for w in driver.machine.pool.workers.values())
+    assert all(len(w.flights) <= 1 for w in driver.machine.state.pool.workers.values())
 
 
 def test_a_rate_limit_spreads_starts_over_time() -> None:

@@ -9,7 +9,7 @@ import pytest
 from headrace.definitions.nodes import Const, Graph, Node, Ref, Scope
 from headrace.definitions.project import ModelDef, MonitorDef, PipelineDef
 from headrace.models.controller import Ask, ControllerState
-from headrace.runs import reasons
+from headrace.runs import reasons, run_reasons
 from headrace.runs.reasons import Reason
 from headrace.runs.rows import CellRow, ItemRow, RunRow
 from headrace.store.sql.reads.streams import ShardRow
@@ -40,7 +40,7 @@ def item(node: str, state: str, **more: Any) -> ItemRow:
 def of_run(
     row: RunRow, cells: list[CellRow], items: list[ItemRow], *, has_engine: bool = True, **marks: int
 ) -> list[Reason]:
-    return reasons.of_run(row, GRAPH, cells, items, watermarks=marks, has_engine=has_engine)
+    return run_reasons.of_run(row, GRAPH, cells, items, watermarks=marks, has_engine=has_engine)
 
 
 def test_a_run_waits_for_each_topic_that_is_behind_its_window() -> None:
@@ -71,7 +71,10 @@ def test_a_task_whose_upstreams_have_ended_waits_for_a_worker() -> None:
 def test_a_retry_says_when_and_after_what() -> None:
     waiting = item("a", "waiting_retry", attempt=2, error="ValueError: no", retry_at_us=DAY)
     assert of_run(run("running"), [cell("a")], [waiting])[0] == Reason(
-        "run r1 task a", "waiting", "attempt 2 failed: ValueError: no", "tried again at 1970-01-02T00:00Z"
+        "run r1 task a",
+        "waiting",
+        "attempt 2 failed: ValueError: no",
+        "tried again at 1970-01-02T00:00Z, or as soon as a worker is free then",
     )
 
 
@@ -111,7 +114,7 @@ def test_a_failure_names_the_innermost_line_of_the_users_code_and_the_cure_of_he
 )
 def test_a_file_that_is_not_there_says_what_its_path_is_relative_to(error: str, is_relative: bool) -> None:
     failed = item("a", "failed", error=error)
-    found = reasons.of_run(run("failed"), GRAPH, [], [failed], watermarks={}, has_engine=True, root="/p")
+    found = run_reasons.of_run(run("failed"), GRAPH, [], [failed], watermarks={}, has_engine=True, root="/p")
     assert found[1].why == f"attempt 1: {error}" + (" (relative to /p)" if is_relative else "")
 
 
@@ -124,13 +127,13 @@ def test_a_file_that_is_not_there_says_what_its_path_is_relative_to(error: str, 
     ],
 )
 def test_a_failed_run_of_older_code_goes_on_with_the_deployed_one(deployed: Graph | None, step: str) -> None:
-    found = reasons.of_run(run("failed"), GRAPH, [], [], watermarks={}, has_engine=True, deployed=deployed)
+    found = run_reasons.of_run(run("failed"), GRAPH, [], [], watermarks={}, has_engine=True, deployed=deployed)
     assert found[0].next == step
 
 
 def test_a_run_that_is_held_names_the_run_that_it_waits_for() -> None:
-    held = reasons.Held(1, ("r0",))
-    found = reasons.of_run(run("running"), GRAPH, [], [], watermarks={}, has_engine=True, held_by=held)
+    held = run_reasons.HeldBy(1, ("r0",))
+    found = run_reasons.of_run(run("running"), GRAPH, [], [], watermarks={}, has_engine=True, held_by=held)
     assert found == [Reason("run r1", "held", "max_active = 1: waits for run r0", "headrace why r0")]
 
 
@@ -153,7 +156,7 @@ def test_upstreams_are_inputs_order_branches_and_what_a_map_goes_over() -> None:
         (Node("files", "task", "m:f"), Node("load", "task", "m:l", {"x": Const(1)}, scope=("s",))),
         (Scope("s", Ref("files")),),
     )
-    assert reasons.upstream_of(graph, graph.nodes[1]) == ["files"]
+    assert run_reasons.upstream_of(graph, graph.nodes[1]) == ["files"]
 
 
 def test_a_pipeline_with_a_schedule_that_does_not_fire_says_what_to_set() -> None:

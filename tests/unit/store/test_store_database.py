@@ -23,7 +23,7 @@ from headrace.store.sql.connection import Database
 from headrace.store.sql.kinds import KINDS
 from headrace.store.sql.lock import WriteLock
 from headrace.store.sql.place import file_system, refuse_remote
-from headrace.store.sql.project import CHANGES
+from headrace.store.sql.projector import CHANGES
 from headrace.streams import facts as stream_facts
 
 

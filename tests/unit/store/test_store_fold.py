@@ -30,7 +30,7 @@ from headrace.runs.facts import (
     Value,
 )
 from headrace.store.sql.commit import project
-from headrace.store.sql.project.work import Work
+from headrace.store.sql.projector.work import Work
 from headrace.store.sql.store import SqlStore
 from headrace.streams.facts import BatchCommitted, DeadLettered, ModelHeld, ShardStarted
 

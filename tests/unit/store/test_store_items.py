@@ -270,7 +270,6 @@ def test_restore_brings_back_all_that_is_unfinished_and_nothing_else(run: Run) -
     assert active.items == (run.item,)
     assert active.scopes == (ScopeRow("r1", "files", "", 100),)
     assert active.pins == {"topic:flights": [1]}
-    assert restored.head == run.store.head("engine")
     assert active_run(run.store.database, "r1") == active
     assert active_run(run.store.database, "r0") is None
 

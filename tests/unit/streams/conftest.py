@@ -9,10 +9,11 @@ from typing import Any
 import polars as pl
 import pytest
 
+from headrace.connectors.appends import append
 from headrace.connectors.holdings import Holdings
-from headrace.connectors.log import append
 from headrace.data.topic import Topic
 from headrace.graph.loaded import freeze
+from headrace.shards.project import Opened, ProjectParts
 from headrace.shards.runner import POLL_S, QUIET_US, Place, StreamRunner
 from headrace.storage.local import LocalStorage
 from headrace.store.sql.engine_store import EngineSqlStore
@@ -59,15 +60,9 @@ class Harness:
 
     def start(self, *places: Place) -> StreamRunner:
         self.places = list(places) or self.places
+        opened = Opened(self.store, self.holdings, self.loaded, self.folder / "locks", since_us=1)
         self.runner = StreamRunner(
-            self.store,
-            self.holdings,
-            self.loaded,
-            self.clock,
-            locks=self.folder / "locks",
-            name="test",
-            since_us=1,
-            load=self._load,
+            self.store, ProjectParts(opened, self.clock, load=self._load), self.clock, name="test"
         )
         self.runner.want(self.places)
         return self.runner

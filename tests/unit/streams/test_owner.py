@@ -127,3 +127,15 @@ def test_more_than_a_twentieth_dead_stops_the_shard_in_the_same_commit():
     assert step.facts[-1].why.startswith("51 of 100 rows are dead letters, more than 5%")
     few = owner.ran(shard, plan, Outcome(50, 0, tuple(dead(100 + i) for i in range(50))), None, 1)
     assert not few.shard.is_stopped
+
+
+def test_rows_that_have_killed_stay_cut_when_an_owner_dies_before_it_comes_to_them():
+    sizes = []
+    for deaths in range(1, 8):
+        after = owner.taken(Shard("s", 0, "t", "c1", offset=5, deaths=deaths), None, 0)
+        assert after.facts == ()
+        planned = owner.plan(after.shard, 10_000, 4_000, 0)
+        assert planned is not None
+        assert not planned.is_given_up
+        sizes.append(planned.rows)
+    assert sizes == [4_000, 128, 16, 2, 1, 1, 1]

@@ -9,7 +9,8 @@ import threading
 import polars as pl
 import pytest
 
-from headrace.connectors.log import appends, prepare_json, read_source
+from headrace.connectors.appends import appends, prepare_json
+from headrace.connectors.log import read_source
 from headrace.data.facts import TopicCompleted
 from headrace.data.model import Model
 from headrace.data.topic import Source, Topic
@@ -337,6 +338,50 @@ def test_a_champion_that_does_not_load_leaves_the_old_one_serving(harness):
     assert h.read(out).sort("id")["y"].to_list() == [1, 1]
 
 
+# -- several shards in one call ----------------------------------------------------------------------------------------
+
+
+def test_small_batches_of_all_shards_are_one_call_and_each_shard_keeps_its_own_record(harness):
+    calls: list[int] = []
+
+    def counted(batch: pl.DataFrame) -> pl.DataFrame:
+        calls.append(len(batch))
+        return doubled(batch)
+
+    events, out = source(partitions=4), output(partitions=3)
+    h = harness(stream(events, to=out, name="counted", start="earliest")(counted))
+    h.start(*(Place("counted", k) for k in range(4)))
+    h.settle()
+    good = b'{"id":"e%d","at":"2013-01-01T00:00:00Z","x":%d}'
+    lines = [good % (n, n) if n % 10 else b"{broken %d" % n for n in range(100)]
+    h.store.commit([appends("clients", prepare_json(events.definition, lines, 1))])
+    h.settle()
+    assert calls == [90]
+    assert sorted(h.read(out).rows()) == sorted((f"e{n}", 2 * n) for n in range(100) if n % 10)
+    for k in range(4):
+        (batch,) = h.batches("counted", k)
+        letters = [letter for letter in h.dead("counted") if letter.shard == k]
+        assert batch.rows_in == batch.rows_out + len(letters) == h.log.heads("events")[k]
+        stored = h.log.rows(events.definition, k, 0, batch.end)
+        assert {(x.offset, x.payload) for x in letters} == {(x.offset, x.payload) for x in stored.misfits}
+        assert sum(fact.rows for fact in h.facts(f"shard:counted:{k}", "TopicAppended")) == batch.rows_out
+
+
+def test_a_promise_broken_in_a_call_for_several_stops_the_shard_that_breaks_it_and_no_other(harness):
+    def odd(batch: pl.DataFrame) -> pl.DataFrame:
+        return doubled(batch.head(len(batch) - 1) if batch["x"].is_in([7]).any() else batch)
+
+    events, out = source(partitions=4), output()
+    h = harness(stream(events, to=out, name="odd", start="earliest", rows="each")(odd))
+    h.start(*(Place("odd", k) for k in range(4)))
+    h.settle()
+    h.append(events, rows(40))
+    h.settle()
+    stopped = [k for k in range(4) if h.shard("odd", k).is_stopped]
+    assert len(stopped) == 1
+    assert len(h.read(out)) == 40 - h.log.heads("events")[stopped[0]]
+
+
 # -- joins, watermarks -------------------------------------------------------------------------------------------------
 
 
@@ -425,7 +470,7 @@ def test_a_process_that_was_told_to_leave_puts_no_blame_on_the_row_it_had_in_han
         if not told:
             told.append(True)
             h.runner.forget_hands()  # what the signal handler does while user code runs
-            assert h.runner._owned[0].hand.left() is None
+            assert h.runner._owned[0].owner.hand.left() is None
         return doubled(batch)
 
     h = harness(stream(events, to=out, name="slow", start="earliest")(slow))

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from headrace.base.facts import Fact
 from headrace.data.facts import TablePublished
 from headrace.definitions.nodes import Graph, Node, Options, Ref
-from headrace.definitions.project import PipelineDef, Project, Schedule
+from headrace.definitions.project import ModelDef, OnMonitor, PipelineDef, Project, Schedule
+from headrace.models.facts import WindowJudged
 from headrace.ports import Append
 from headrace.runs import facts as f
 from headrace.store.sql.engine_store import EngineSqlStore
 from headrace.streams.facts import BatchCommitted, ShardStarted
-from headrace.testing.auditor import audit
-from headrace.testing.auditor.audit import Evidence
-from headrace.testing.auditor.witness import Begun, Witness
+from headrace.testing.auditor import audit, calendars
+from headrace.testing.auditor.audit import Auditor, Evidence
+from headrace.testing.auditor.triggers import group
+from headrace.testing.auditor.witness import Appended, Begun, Witness
 
 MINUTE = 60_000_000
 GRAPH = Graph((Node("a", "task", "m:a", options=Options(retries=1)), Node("b", "task", "m:b", {"x": Ref("a")})))
+ASKER = PipelineDef("learn", "m:learn", Graph(()), triggers=(OnMonitor("watch", "drift"),), registers="m")
 TIMED = PipelineDef("timed", "m:timed", Graph(()), triggers=(Schedule("every 1m", catchup=True),))
-PROJECT = Project("p", pipelines={"p": PipelineDef("p", "m:p", GRAPH), "timed": TIMED})
+PROJECT = Project(
+    "p", pipelines={"p": PipelineDef("p", "m:p", GRAPH), "timed": TIMED, "learn": ASKER}, models={"m": ModelDef("m")}
+)
 
 
 def created(
@@ -78,6 +85,23 @@ def test_an_intact_history_keeps_every_promise() -> None:
             "S2",
         ),
         ((ShardStarted("s", 0, 0, 1), BatchCommitted("s", 0, 0, 0, 3, 3, 1, 1, 0, "c1", 1)), "T10"),
+        ((ShardStarted("s", 0, 0, 1), BatchCommitted("s", 0, 0, 0, 3, 3, 3, 0, 0, "c1", 1)), "T2"),
+        (
+            (
+                f.CodeDeployed("c1", msgspec.Raw(b"{}"), 1),
+                f.SlotsSkipped("timed", "schedule", 0, 0, 0, "begins", 1),
+                f.PipelinePaused("timed", True, "somebody", 1),
+                created("r1", f"schedule:timed:schedule:{MINUTE}", "timed", "schedule", MINUTE),
+            ),
+            "S6",
+        ),
+        (
+            (
+                f.CodeDeployed("c1", msgspec.Raw(b"{}"), 1),
+                WindowJudged("watch", "m", (0, 7), 1, 1, True, "", None, "r1", 1, {"drift": True}),
+            ),
+            "A1",
+        ),
     ],
 )  # fmt: skip
 def test_a_broken_promise_is_named(facts: tuple[Fact, ...], promise: str) -> None:
@@ -116,3 +140,60 @@ def test_a_violation_says_what_was_promised_and_shows_the_fact() -> None:
     store.close()
     assert "E7" in str(first)
     assert "node='b'" in str(first)
+
+
+def test_what_a_client_was_told_and_is_not_there_is_found() -> None:
+    witness = Witness()
+    witness.acknowledged[7] = ("k", "trigger", {"pipeline": "p"})
+    witness.appended.append(Appended("orders", 0, 0, 1, b"x"))
+    assert {"D1", "T9"} <= audited(*INTACT, witness=witness)
+
+
+def test_an_attempt_of_a_cancelled_run_that_was_not_told_is_found() -> None:
+    witness = Witness()
+    begun = Begun("r1", "a", "", 0, 1, 1, 1)
+    for said in (witness.sent, witness.begun, witness.finished):
+        said(begun)
+    late = f.AttemptSucceeded("r1", "a", "", 0, 1, 1, 99, 1, f.Value("json", "1"))
+    facts = (f.LogTaken(1, "engine", 1), created(), started("a"), f.RunCancelled("r1", 5, "somebody"), late)
+    assert "E8" in audited(*facts, witness=witness)
+    witness.told(begun)
+    assert "E8" not in audited(*facts, witness=witness)
+
+
+def test_a_look_in_the_middle_finds_what_is_wrong_by_then_and_reads_each_fact_once() -> None:
+    store = EngineSqlStore(":memory:")
+    auditor = Auditor(store.database, {"c1": PROJECT}, Witness())
+    store.commit([Append("engine", 0, INTACT[:4])])
+    assert auditor.look() == []
+    store.commit([Append("engine", 4, (f.RunEnded("r1", "succeeded", 1),))])
+    found = {violation.number for violation in auditor.look()}
+    store.close()
+    assert found == {"E12"}
+
+
+def us(*moment: int) -> int:
+    return int(datetime(*moment, tzinfo=UTC).timestamp()) * 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("expression", "day", "slots"),
+    [
+        ("30 2 * * *", (2026, 3, 29), [(1, 0)]),  # skipped: at the end of the gap
+        ("30 2 * * *", (2026, 10, 25), [(0, 30)]),  # repeated: the first time
+        ("*/20 2 * * *", (2026, 3, 29), []),
+        ("*/20 2 * * *", (2026, 10, 25), [(0, 0), (0, 20), (0, 40), (1, 0), (1, 20), (1, 40)]),
+        ("30 2 * * *", (2026, 7, 1), [(0, 30)]),
+    ],
+)
+def test_calendars_know_the_days_on_which_clocks_change(
+    expression: str, day: tuple[int, int, int], slots: list[tuple[int, int]]
+) -> None:
+    schedule = Schedule(expression, "Europe/Berlin")
+    found = calendars.slots(schedule, us(*day) - 1, us(*day, 23, 59))
+    assert found == [us(*day, *time) for time in slots]
+
+
+def test_events_are_grouped_by_count_and_time() -> None:
+    assert group([0, 1, 2, 3, 4], 2, None) == ([(0, 1), (2, 3)], 0)
+    assert group([0, 100, 101], 2, 10) == ([(1, 2)], 1)

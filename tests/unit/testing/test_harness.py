@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 import headrace as hr
-from headrace.app import current_settings, open_store
+from headrace.app.opening import current_settings, open_store
 from headrace.errors import EngineUnavailableError, RefusedError
 from headrace.settings import read_settings
 from headrace.testing import FakeClock, StreamHarness, audit_store, run_stream

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from headrace.errors import MissingExtraError
+
 
 class Lightgbm:
     """`lightgbm.Booster`. Trees after the best iteration are left out, as `Booster.save_model` and `predict` do.
@@ -19,8 +21,10 @@ class Lightgbm:
         path.write_text(value.model_to_string(), encoding="utf-8")
 
     def load(self, path: Path) -> Any:
-        import lightgbm
-
+        try:
+            import lightgbm
+        except ModuleNotFoundError:
+            raise MissingExtraError("lightgbm", extra="lightgbm") from None
         return lightgbm.Booster(model_str=path.read_text(encoding="utf-8"))
 
     def hand_out(self, loaded: Any) -> Any:

@@ -10,7 +10,7 @@ import base64
 import math
 import uuid
 from collections.abc import Callable, Iterable
-from datetime import UTC, date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from types import NoneType
 from typing import Any, cast
@@ -41,8 +41,8 @@ def encode(value: Any) -> tuple[str, bytes] | None:
         if is_plain(value):
             return "json", msgspec.json.encode(value)
         return "json+", msgspec.json.encode(_tagged(value))
-    except (NotPlainError, UnicodeEncodeError, RecursionError):  # a lone surrogate; a value that holds itself
-        return None
+    except (NotPlainError, ValueError, RecursionError):
+        return None  # also a lone surrogate, a number of more than 4,300 digits, a value that holds itself
 
 
 def decode(name: str, text: bytes | str) -> Any:
@@ -110,7 +110,7 @@ def _each(items: Iterable[Any]) -> list[Any]:
 
 def _write_datetime(moment: datetime) -> list[Any]:
     zone = moment.tzinfo
-    if zone is None or type(zone) is timezone:
+    if zone is None or _is_offset(zone):
         return [moment.isoformat(), None, moment.fold]
     if type(zone) is ZoneInfo and zone.key:
         return [moment.replace(tzinfo=None).isoformat(), zone.key, moment.fold]
@@ -125,8 +125,13 @@ def _read_datetime(parts: list[Any]) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo == UTC else moment
 
 
+def _is_offset(zone: tzinfo) -> bool:
+    """Whether the zone is an offset and no more; the text of one with a name of its own would lose the name."""
+    return type(zone) is timezone and repr(zone) == repr(timezone(zone.utcoffset(None)))
+
+
 def _write_time(moment: time) -> list[Any]:
-    if moment.tzinfo is not None and type(moment.tzinfo) is not timezone:
+    if moment.tzinfo is not None and not _is_offset(moment.tzinfo):
         raise NotPlainError
     return [moment.isoformat(), moment.fold]
 
@@ -144,7 +149,7 @@ def _write_numpy(value: Any) -> list[Any]:
 def _read_numpy(parts: list[Any]) -> Any:
     import numpy as np
 
-    return np.dtype(parts[0]).type(_untagged(parts[1]))
+    return np.array(_untagged(parts[1]), dtype=parts[0])[()]  # with its unit, where it is a length of time
 
 
 _WRITERS: dict[type[Any], tuple[str, Callable[[Any], Any]]] = {

@@ -11,10 +11,10 @@ import msgspec
 
 from headrace.base.facts import Fact, encode
 from headrace.data.facts import TopicAppended
-from headrace.errors import StoreError, SupersededError
+from headrace.errors import DisagreementError, SupersededError
 from headrace.ports import Append, Committed
-from headrace.store.sql.project import CHANGES
-from headrace.store.sql.project.work import Group, Work
+from headrace.store.sql.projector import CHANGES
+from headrace.store.sql.projector.work import Group, Work
 
 _INSERT = "INSERT INTO facts (log, seq, kind, version, at_us, body) VALUES (?, ?, ?, ?, ?, ?)"
 
@@ -33,7 +33,7 @@ class Prepared:
 def commit(connection: sqlite3.Connection, appends: Sequence[Prepared]) -> Committed:
     """Do it all within the transaction that is open on `connection`.
 
-    Raises SupersededError where a log is not where its owner left it, StoreError (HR4060) where a fact does not fit
+    Raises SupersededError where a log is not where its owner left it, DisagreementError where a fact does not fit
     the rows. Either way the caller rolls back.
     """
     work = Work(connection)
@@ -118,12 +118,11 @@ def _lacks_offset(fact: Fact) -> bool:
 def _check_bodies(append: Append) -> None:
     carriers = {i for i, fact in enumerate(append.facts) if type(fact) is TopicAppended}
     if carriers != set(append.bodies):
-        raise StoreError(
+        raise DisagreementError(
             f"each TopicAppended comes with its bytes and nothing else does: facts at {sorted(carriers)},"
             f" bodies at {sorted(append.bodies)}",
             where=append.log,
             cure="give Append.bodies one entry for each TopicAppended, by its index in the facts",
-            code="HR4060",
         )
 
 

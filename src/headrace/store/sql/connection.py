@@ -147,15 +147,17 @@ class Database:
     def _prepare(self, path: Path) -> None:
         refuse_remote(path.parent)
         lock = self._write_lock()
-        if not path.exists() or path.stat().st_size == 0:
+        if not path.exists():
             lock.acquire(self.patience_s)
             try:
-                if not path.exists() or path.stat().st_size == 0:
+                if not path.exists():
                     schema.create(path)
             except OSError as error:
                 raise failures.plain(error, self.path) from error
             finally:
                 lock.release()
+        if path.stat().st_size == 0:
+            raise failures.empty(self.path)
         with self.reading() as connection:
             is_current = schema.is_current(connection, self.path)
         if not is_current:

@@ -7,16 +7,14 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import msgspec
-
-from headrace.data.facts import Part
+from headrace.base.facts import Stored
 from headrace.definitions.project import Project
 from headrace.errors import NotFoundError
 from headrace.runs.rows import ActiveRun, Restored, RunRow
-from headrace.store.sql.reads import project, restore, runs, settled
+from headrace.store.sql import kinds
+from headrace.store.sql.expiry import expire_answers
+from headrace.store.sql.reads import project, restore, runs, settled, topics
 from headrace.store.sql.store import SqlStore
-
-_PARTS = msgspec.json.Decoder(tuple[Part, ...])
 
 
 class EngineSqlStore(SqlStore):
@@ -27,47 +25,19 @@ class EngineSqlStore(SqlStore):
         self._watch: sqlite3.Connection | None = None
 
     def restore(self, log: str) -> Restored:
-        """All that an engine needs, of one moment."""
-        base = restore.restore(self.database, log)
-        with self.database.reading(is_snapshot=True) as connection:
-            ask = connection.execute
-            wanted = {base.code, *(run.run.code for run in base.runs)} - {""}
-            codes = {
-                code: body.encode()
-                for code in wanted
-                for (body,) in ask("SELECT project FROM codes WHERE code = ?", (code,))
-            }
-            tables = {
-                name: (version, _PARTS.decode(parts))
-                for name, version, parts in ask(
-                    "SELECT t.name, t.version, v.parts FROM tables t JOIN table_versions v USING (name, version)"
-                )
-            }
-            served: dict[str, list[int]] = defaultdict(list)
-            since: dict[str, int] = {}
-            history = "SELECT model, version, coalesce(event_us, at_us) FROM alias_history WHERE alias = 'champion'"
-            for model, version, event_us in ask(f"{history} ORDER BY at_us, log, seq"):
-                served[model].append(version)
-                since.setdefault(model, event_us)
-            monitored = dict(
-                ask(
-                    "SELECT substr(pipeline, 9), max(window_end_us) FROM runs WHERE pipeline LIKE 'monitor:%'"
-                    " AND cause = 'monitor' GROUP BY pipeline"
-                )
-            )
-        return Restored(
-            log, base.head, base.epoch, base.code, codes, tuple(base.runs), base.paused, base.schedules, base.cursors,
-            tables, base.models, base.aliases, {m: tuple(v) for m, v in served.items()}, since, base.controllers,
-            base.streaks, monitored,
-        )  # fmt: skip
+        return restore.restore(self.database, log)
+
+    def news(self, *, limit: int = 1000) -> list[Stored]:
+        """Facts of other logs that no engine has acted on yet, in the order of each log."""
+        rows = self.database.read(
+            "SELECT log, seq, kind, version, body FROM news JOIN facts USING (log, seq) ORDER BY log, seq LIMIT ?",
+            (limit,),
+        )
+        return [Stored(log, seq, kinds.read(kind, version, body)) for log, seq, kind, version, body in rows]
 
     def partitions(self) -> dict[str, int]:
-        """Topic → one more than the last partition that holds rows."""
-        return dict(self.database.read("SELECT topic, max(partition) + 1 FROM topic_parts GROUP BY topic"))
-
-    def owner(self, log: str) -> str:
-        rows = self.database.read("SELECT owner FROM logs WHERE name = ?", (log,))
-        return rows[0][0] or "" if rows else ""
+        """Topic → how many partitions it was declared with when its first rows came."""
+        return topics.partitions(self.database)
 
     def active_run(self, run: str) -> ActiveRun | None:
         return restore.active_run(self.database, run)
@@ -81,6 +51,9 @@ class EngineSqlStore(SqlStore):
 
     def run_row(self, run: str) -> RunRow | None:
         return runs.run(self.database, run)
+
+    def slots_run(self, pipeline: str, slug: str, after_us: int) -> frozenset[int]:
+        return frozenset(runs.slots_run(self.database, pipeline, slug, after_us))
 
     def run_of_key(self, key: str) -> str | None:
         row = runs.run_by_key(self.database, key)
@@ -140,6 +113,7 @@ class EngineSqlStore(SqlStore):
         return int(self._watch.execute("PRAGMA data_version").fetchone()[0])
 
     def tidy(self) -> None:
+        expire_answers(self.database)
         if self.wal_bytes() > 0:
             self.checkpoint_truncate()
 

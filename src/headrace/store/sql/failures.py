@@ -22,6 +22,7 @@ _BY_CODE = {
     sqlite3.SQLITE_PROTOCOL: _BUSY,
     sqlite3.SQLITE_IOERR: _IO,
 }
+_NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST)
 _SAY = {
     _FULL: ("the disk is full", "free some space, then try again: nothing was half written"),
     _READ_ONLY: (
@@ -30,7 +31,7 @@ _SAY = {
     ),
     _DAMAGED: (
         "the database is damaged or not a Headrace store",
-        "keep the file, look at the disk, and restore a copy; `PRAGMA integrity_check` shows what is broken",
+        "keep the file, look at the disk, and restore a copy; headrace doctor shows what is broken",
     ),
     _BUSY: ("another program holds the database", "close other programs that have this file open for writing"),
     _IO: ("the disk refused to read or write", "look at the system's log for disk errors before going on"),
@@ -51,10 +52,20 @@ def held(path: str, pid: int | None, seconds: float) -> StoreError:
     return StoreError(f"the store is held {who} for {seconds:.0f} s", where=path, cure=cure, code=_BUSY)
 
 
+def empty(path: str) -> StoreError:
+    """A file without a byte: a store never is one, since it is made whole and put into its place."""
+    return StoreError(
+        "the database is empty (0 bytes): what was in it is lost",
+        where=path,
+        cure=f"restore a copy; or remove {os.path.dirname(os.path.abspath(path))} on purpose, which begins anew",
+        code=_DAMAGED,
+    )
+
+
 def _of_sqlite(error: sqlite3.Error, path: str) -> str:
     extended = getattr(error, "sqlite_errorcode", None)
-    if extended is None:
-        return "HR4000"
+    if extended is None:  # raised by Python, for a text that is none
+        return _DAMAGED if "decode to UTF-8" in str(error) else "HR4000"
     code = _BY_CODE.get(extended & 0xFF, "HR4000")
     # A full disk shows as an I/O error where the shared-memory file could not grow.
     return _FULL if code == _IO and _is_full(path) else code
@@ -63,7 +74,7 @@ def _of_sqlite(error: sqlite3.Error, path: str) -> str:
 def _of_system(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return _FULL
-    return _READ_ONLY if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR) else _IO
+    return _READ_ONLY if error.errno in _NOT_ALLOWED else _IO
 
 
 def _is_full(path: str) -> bool:

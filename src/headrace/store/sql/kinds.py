@@ -30,6 +30,7 @@ KINDS: dict[str, type[Fact]] = {
         runs.RunRetried,
         runs.RunEnded,
         runs.SlotsSkipped,
+        runs.SlotsReopened,
         runs.TriggerSuppressed,
         runs.PipelinePaused,
         runs.CursorMoved,

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from headrace.base.facts import Stored
-from headrace.ports import Append, Committed, Request
+from headrace.ports import Append, Committed, LogState, Request
 from headrace.store.sql import kinds
 from headrace.store.sql.commit import Prepared, commit
 from headrace.store.sql.connection import Database
@@ -42,6 +42,10 @@ class SqlStore:
     def head(self, log: str) -> int:
         rows = self.database.read("SELECT head FROM logs WHERE name = ?", (log,))
         return rows[0][0] if rows else 0
+
+    def log(self, name: str) -> LogState:
+        rows = self.database.read("SELECT head, epoch, coalesce(owner, '') FROM logs WHERE name = ?", (name,))
+        return LogState(*rows[0]) if rows else LogState(0)
 
     def heads(self, prefix: str) -> dict[str, int]:
         """Heads of all logs whose name begins with `prefix`."""

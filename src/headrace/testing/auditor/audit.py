@@ -1,9 +1,10 @@
-"""The audit as a whole: what it looks at, and every check in turn."""
+"""The audit as a whole: what it looks at, and every check in turn, at any moment or at the end."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from headrace.base.facts import Fact
 from headrace.definitions.project import Project
@@ -55,26 +56,81 @@ class Place:
         return f"{self.log} {self.seq} {self.fact!r}"[:400]
 
 
+class Check(Protocol):
+    """One group of promises. Facts come log by log in their order; logs come in any order."""
+
+    def take(self, place: Place) -> Iterable[Violation]: ...
+    def compare(self) -> Iterable[Violation]:
+        """What must hold at every commit, once all facts so far were taken."""
+        ...
+
+    def close(self, end: Evidence) -> Iterable[Violation]:
+        """What must hold when all is over."""
+        ...
+
+
+class Auditor:
+    """Follows one store: each fact is read once, whenever somebody looks."""
+
+    def __init__(self, database: Database, projects: Mapping[str, Project], witness: Witness) -> None:
+        from headrace.testing.auditor.data import DataCheck
+        from headrace.testing.auditor.logs import LogCheck
+        from headrace.testing.auditor.models import ModelCheck
+        from headrace.testing.auditor.requests import RequestCheck
+        from headrace.testing.auditor.runs import RunCheck
+        from headrace.testing.auditor.schedules import ScheduleCheck
+        from headrace.testing.auditor.state import StateCheck
+        from headrace.testing.auditor.streams import StreamCheck
+        from headrace.testing.auditor.triggers import TriggerCheck
+
+        self.database = database
+        self._read_to: dict[str, int] = {}
+        self._checks: tuple[Check, ...] = (
+            LogCheck(database),
+            RunCheck(database, projects, witness),
+            ScheduleCheck(projects),
+            TriggerCheck(database, projects),
+            DataCheck(database, projects, witness),
+            ModelCheck(database, projects),
+            StreamCheck(),
+            StateCheck(database),
+            RequestCheck(database, witness),
+        )
+
+    def look(self) -> list[Violation]:
+        """What the facts since the last look break, and what the rows of this moment do not say as they should."""
+        found: list[Violation] = []
+        for place in self._news():
+            for check in self._checks:
+                found.extend(check.take(place))
+                if len(found) > MOST:
+                    return found
+        for check in self._checks:
+            found.extend(_some(check.compare()))
+        return found
+
+    def close(self, end: Evidence) -> list[Violation]:
+        """The last look, and what must hold when all is over."""
+        return [*self.look(), *(v for check in self._checks for v in _some(check.close(end)))]
+
+    def _news(self) -> Iterator[Place]:
+        with self.database.reading(is_snapshot=True) as connection:
+            ask = connection.execute
+            rows: list[tuple[str, int, str, int, bytes]] = []
+            for log, head in ask("SELECT name, head FROM logs ORDER BY name").fetchall():
+                if head > self._read_to.get(log, 0):
+                    sql = "SELECT log, seq, kind, version, body FROM facts WHERE log = ? AND seq > ? ORDER BY seq"
+                    rows += ask(sql, (log, self._read_to.get(log, 0))).fetchall()
+        for log, seq, kind, version, body in rows:
+            self._read_to[log] = seq
+            yield Place(log, seq, kinds.read(kind, version, body))
+
+
 def audit(evidence: Evidence) -> list[Violation]:
     """All violations found, at most a few of each check; empty where every promise was kept."""
-    from headrace.testing.auditor.attempts import check_runs
-    from headrace.testing.auditor.logs import check_ends, check_logs
-    from headrace.testing.auditor.models import check_models
-    from headrace.testing.auditor.schedules import check_schedules
-    from headrace.testing.auditor.streams import check_streams
-    from headrace.testing.auditor.triggers import check_triggers
-
-    places = read_facts(evidence.database)
-    checks = (check_logs, check_runs, check_schedules, check_triggers, check_models, check_streams, check_ends)
-    return [violation for check in checks for violation in _some(check(evidence, places))]
+    return Auditor(evidence.database, evidence.projects, evidence.witness).close(evidence)
 
 
-def read_facts(database: Database) -> list[Place]:
-    """Every fact, log by log."""
-    rows = database.read("SELECT log, seq, kind, version, body FROM facts ORDER BY log, seq")
-    return [Place(log, seq, kinds.read(kind, version, body)) for log, seq, kind, version, body in rows]
-
-
-def _some(found: Iterator[Violation]) -> Iterator[Violation]:
+def _some(found: Iterable[Violation]) -> Iterator[Violation]:
     for _, violation in zip(range(MOST), found, strict=False):
         yield violation

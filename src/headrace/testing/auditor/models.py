@@ -1,78 +1,123 @@
-"""A1, A2: one retraining per accepted ask, one at a time; exactly one champion; each window is judged once."""
+"""A1, A2: one retraining per crossing and per accepted ask, one at a time; exactly one champion; windows judged once."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from headrace.definitions.project import OnMonitor, Project
 from headrace.models.facts import AliasMoved, RetrainAsked, StreakMoved, VersionRegistered, WindowJudged
-from headrace.runs.facts import RunCreated, RunEnded
+from headrace.runs.facts import CodeDeployed, RunCreated, RunEnded, RunRetried
+from headrace.store.sql.connection import Database
 from headrace.testing.auditor.audit import Evidence, Place, Violation
 
 CHAMPION = "champion"
 
 
-def check_models(evidence: Evidence, places: list[Place]) -> Iterator[Violation]:
-    accepted: Counter[str] = Counter()
-    trainings: dict[str, list[str]] = defaultdict(list)
-    training: dict[str, str] = {}  # model → the run that trains it now
-    of_run: dict[str, str] = {}
-    versions: Counter[str] = Counter()
-    aliases: dict[tuple[str, str], int] = {}
-    windows: set[tuple[str, int]] = set()
-    ended: dict[str, int] = defaultdict(int)
-    for place in places:
+class ModelCheck:
+    """`training`: model → the run that trains it now; `due`: what the last window must be followed by."""
+
+    def __init__(self, database: Database, projects: Mapping[str, Project]) -> None:
+        self.database, self.projects = database, projects
+        self.code = ""
+        self.accepted: Counter[str] = Counter()
+        self.trainings: dict[str, list[str]] = defaultdict(list)
+        self.training: dict[str, str] = {}
+        self.of_run: dict[str, str] = {}
+        self.versions: Counter[str] = Counter()
+        self.aliases: dict[tuple[str, str], int] = {}
+        self.windows: dict[str, int] = {}
+        self.streaks: Counter[str] = Counter()
+        self.due_streaks: dict[str, tuple[int, int]] = {}
+        self.due_asks: Counter[tuple[str, int]] = Counter()
+
+    def take(self, place: Place) -> Iterator[Violation]:
         match place.fact:
-            case RetrainAsked(accepted=True, model=model):
-                accepted[model] += 1
+            case CodeDeployed(code=code):
+                self.code = code
+            case RetrainAsked() as asked:
+                yield from self._asked(place, asked)
             case RunCreated(cause="retrain", key=key, run=run):
                 model = key.split(":")[1]
-                trainings[model].append(key)
-                if model in training:
-                    yield Violation("A1", "one training at a time", f"{place} while run {training[model]} trains")
-                training[model] = of_run[run] = run
-                of_run[run] = model
-            case RunEnded(run=run) if run in of_run:
-                training.pop(of_run[run], None)
+                self.trainings[model].append(key)
+                if model in self.training:
+                    yield Violation("A1", "one training at a time", f"{place} while run {self.training[model]} trains")
+                self.training[model] = run
+                self.of_run[run] = model
+            case RunEnded(run=run) if self.training.get(self.of_run.get(run, "")) == run:
+                del self.training[self.of_run[run]]
             case VersionRegistered() as version:
-                versions[version.model] += 1
-                if version.version_number != versions[version.model]:
+                self.versions[version.model] += 1
+                if version.version_number != self.versions[version.model]:
                     yield Violation("A2", "versions of a model are 1 to n", str(place))
             case AliasMoved() as moved:
-                now = aliases.get((moved.model, moved.alias), 0)
-                if moved.previous != now or not 1 <= moved.version_number <= versions[moved.model]:
+                now = self.aliases.get((moved.model, moved.alias), 0)
+                if moved.previous != now or not 1 <= moved.version_number <= self.versions[moved.model]:
                     yield Violation("A2", "an alias moves from where it is to a version", f"{place}; it is {now}")
-                aliases[moved.model, moved.alias] = moved.version_number
+                self.aliases[moved.model, moved.alias] = moved.version_number
             case WindowJudged() as judged:
-                if (judged.monitor, judged.window[1]) in windows:
-                    yield Violation("A1", "a window is judged once", str(place))
-                windows.add((judged.monitor, judged.window[1]))
+                yield from self._judged(place, judged)
             case StreakMoved() as streak:
-                if streak.window_end_us < ended[streak.asker]:
+                if self.due_streaks.pop(streak.asker, None) != (streak.length, streak.window_end_us):
                     yield Violation("A1", "streaks follow the windows", str(place))
-                ended[streak.asker] = streak.window_end_us
+                self.streaks[streak.asker] = streak.length
+            case RunRetried():
+                pass  # a training that is tried again is the same training, whoever waits for it
             case _:
                 pass
-    for model, keys in trainings.items():
-        wanted = [f"retrain:{model}:{n + 1}" for n in range(accepted[model])]
-        if keys != wanted:
-            yield Violation("A1", "one retraining per accepted ask", f"{keys}, asked {accepted[model]} times")
-    for model in accepted.keys() - trainings.keys():
-        yield Violation("A1", "one retraining per accepted ask", f"{model}: none of {accepted[model]}")
-    yield from _check_rows(evidence, aliases)
 
+    def compare(self) -> Iterator[Violation]:
+        if self.due_streaks or +self.due_asks:
+            found = f"windows without their consequence: {self.due_streaks} {self.due_asks}"
+            yield Violation("A1", "one crossing, one ask", found)
+        for model in self.accepted.keys() | self.trainings.keys():
+            wanted = [f"retrain:{model}:{n + 1}" for n in range(self.accepted[model])]
+            if self.trainings[model] != wanted:
+                found = f"{self.trainings[model]}, asked {self.accepted[model]} times"
+                yield Violation("A1", "one retraining per accepted ask", found)
+        sql = "SELECT model, version FROM model_versions WHERE state = 'champion' ORDER BY model, version"
+        champions = self.database.read(sql) if self.versions else []
+        wanted = sorted((model, version) for (model, alias), version in self.aliases.items() if alias == CHAMPION)
+        if champions != wanted:
+            yield Violation("A2", "exactly one champion", f"{champions}, alias {wanted}")
 
-def _check_rows(evidence: Evidence, aliases: dict[tuple[str, str], int]) -> Iterator[Violation]:
-    ask = evidence.database.read
-    rows = {(model, alias): version for model, alias, version in ask("SELECT model, alias, version FROM aliases")}
-    if rows != aliases:
-        yield Violation("D2", "rows are the fold of the facts", f"aliases {rows}, facts {aliases}")
-    champions = ask("SELECT model, version FROM model_versions WHERE state = 'champion' ORDER BY model, version")
-    wanted = sorted((model, version) for (model, alias), version in aliases.items() if alias == CHAMPION)
-    if champions != wanted:
-        yield Violation("A2", "exactly one champion", f"{champions}, alias {wanted}")
-    if not evidence.has_ended:
-        return
-    for model, state in ask("SELECT model, state FROM controllers"):
-        if any(f'"phase":"{phase}"' in state for phase in ("asked", "training", "judging")):
-            yield Violation("D5", "once faults stop, all comes to an end", f"{model} is still {state}")
+    def close(self, end: Evidence) -> Iterator[Violation]:
+        if not end.has_ended:
+            return
+        for model, state in self.database.read("SELECT model, state FROM controllers"):
+            if any(f'"phase":"{phase}"' in state for phase in ("asked", "training", "judging")):
+                yield Violation("D5", "once faults stop, all comes to an end", f"{model} is still {state}")
+
+    def _asked(self, place: Place, asked: RetrainAsked) -> Iterator[Violation]:
+        self.accepted[asked.model] += asked.accepted
+        monitor, dot, _ = asked.by.partition(".")
+        if not dot or monitor not in self.windows:
+            return
+        due = (monitor, asked.event_us)
+        self.due_asks[due] -= 1
+        if self.due_asks[due] < 0:
+            yield Violation("A1", "one crossing, one ask", str(place))
+
+    def _judged(self, place: Place, judged: WindowJudged) -> Iterator[Violation]:
+        """Work out from the window what every asker's streak must be now, and who must ask."""
+        end_us = judged.window[1]
+        if end_us <= self.windows.get(judged.monitor, -1):
+            yield Violation("A1", "a window is judged once, in order", str(place))
+        self.windows[judged.monitor] = end_us
+        project = self.projects.get(self.code)
+        moved: dict[str, int] = {}
+        asking: set[str] = set()
+        for pipeline in project.pipelines.values() if project else ():
+            for trigger in pipeline.triggers:
+                if not isinstance(trigger, OnMonitor) or trigger.monitor != judged.monitor:
+                    continue
+                asker = f"{trigger.monitor}:{trigger.which}:{pipeline.name}"
+                crossed = judged.crossed.get(trigger.which)
+                length = self.streaks[asker]
+                moved[asker] = length if crossed is None else length + 1 if crossed else 0
+                if crossed and moved[asker] >= trigger.consecutive and pipeline.registers is not None:
+                    asking.add(pipeline.name)
+        self.due_streaks = {asker: (0 if asking else length, end_us) for asker, length in moved.items()}
+        model = project.models.get(judged.model) if project else None
+        if asking and model is not None:
+            self.due_asks[judged.monitor, end_us + model.mature_us] = len(asking)

@@ -1,61 +1,109 @@
-"""S5: every trigger event and every update gives exactly one run, or one recorded suppression. Tables, topics: versions."""
+"""S5: every row that an event trigger counts is in one group, and every group and update gives one run or suppression."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+
+import msgspec
 
 from headrace.data.facts import TablePublished
-from headrace.definitions.project import Updated
+from headrace.definitions.project import OnEvent, Project, Updated
 from headrace.runs.facts import CursorMoved, RunCreated, TriggerSuppressed
-from headrace.streams.facts import TriggerFired
+from headrace.store.sql.connection import Database
+from headrace.streams.facts import TriggerFired, TriggerProgressed
 from headrace.testing.auditor.audit import Evidence, Place, Violation
 
 
-def check_triggers(evidence: Evidence, places: list[Place]) -> Iterator[Violation]:
-    answers: Counter[str] = Counter()
-    asked: dict[str, Place] = {}
-    versions: Counter[str] = Counter()
-    cursors: dict[tuple[str, str], int] = {}
-    published: list[tuple[str, int, Place]] = []
-    for place in places:
+class TriggerCheck:
+    """`asked`: what must be answered, by the key of the run; `fired`: the offsets in each group, by trigger."""
+
+    def __init__(self, database: Database, projects: Mapping[str, Project]) -> None:
+        self.database = database
+        self.followers: dict[str, set[str]] = {}
+        self.events: dict[tuple[str, str], OnEvent] = {}
+        for project in projects.values():
+            for pipeline in project.pipelines.values():
+                for trigger in pipeline.triggers:
+                    if isinstance(trigger, Updated):
+                        self.followers.setdefault(trigger.table, set()).add(pipeline.name)
+                    elif isinstance(trigger, OnEvent):
+                        self.events[pipeline.name, trigger.slug] = trigger
+        self.answers: Counter[str] = Counter()
+        self.asked: dict[str, Place] = {}
+        self.cursors: dict[tuple[str, str], int] = {}
+        self.fired: dict[tuple[str, str], list[tuple[int, ...]]] = {}
+        self.read_to: dict[tuple[str, str], tuple[tuple[int, ...], int]] = {}
+
+    def take(self, place: Place) -> Iterator[Violation]:
         match place.fact:
             case RunCreated(cause="event" | "updated", key=key) | TriggerSuppressed(key=key):
-                answers[key] += 1
+                self.answers[key] += 1
+                if self.answers[key] > 1:
+                    yield Violation("S5", "one run or one suppression per event", f"{place}: {self.answers[key]}")
             case TriggerFired() as fired:
                 key = f"event:{fired.pipeline}:{fired.slug}:{fired.key}"
-                if key in asked:
+                if key in self.asked:
                     yield Violation("S5", "a trigger fires once per key", str(place))
-                asked[key] = place
+                self.asked[key] = place
+                offsets = tuple(n for _, _, first, end in fired.ranges for n in range(first, end))
+                self.fired.setdefault((fired.pipeline, fired.slug), []).append(offsets)
+            case TriggerProgressed() as progress:
+                self.read_to[progress.pipeline, progress.slug] = (progress.offsets, progress.expired)
             case TablePublished() as table:
-                published.append((table.table, table.version_number, place))
+                for pipeline in self.followers.get(table.table, ()):
+                    self.asked[f"updated:{pipeline}:{table.table}:{table.version_number}"] = place
             case CursorMoved() as cursor:
-                if cursor.seq <= cursors.get((place.log, cursor.log), 0):
+                if cursor.seq <= self.cursors.get((place.log, cursor.log), 0):
                     yield Violation("T3", "a cursor only grows", str(place))
-                cursors[place.log, cursor.log] = cursor.seq
+                self.cursors[place.log, cursor.log] = cursor.seq
             case _:
                 pass
-    for name, number, place in sorted(published, key=lambda x: x[:2]):
-        versions[name] += 1
-        if number != versions[name]:
-            yield Violation("E4", "versions of a table are 1 to n", str(place))
-    followers = {
-        (pipeline.name, trigger.table)
-        for project in evidence.projects.values()
-        for pipeline in project.pipelines.values()
-        for trigger in pipeline.triggers
-        if isinstance(trigger, Updated)
-    }
-    for pipeline, table in followers:
-        for name, number, place in published:
-            if name == table:
-                asked[f"updated:{pipeline}:{table}:{number}"] = place
-    for key, times in answers.items():
-        if times > 1:
-            yield Violation("S5", "one run or one suppression per event", f"{key}: {times}")
-        if key not in asked:
+
+    def compare(self) -> Iterator[Violation]:
+        for key in self.answers.keys() - self.asked.keys():
             yield Violation("S5", "no run without its event", key)
-    if evidence.has_ended:
-        for key, place in asked.items():
-            if key not in answers:
-                yield Violation("S5", "every event gets its run or suppression", f"{key}: {place}")
+
+    def close(self, end: Evidence) -> Iterator[Violation]:
+        if end.has_ended:
+            for key, place in self.asked.items():
+                if key not in self.answers:
+                    yield Violation("S5", "every event gets its run or suppression", f"{key}: {place}")
+        for name, trigger in self.events.items():
+            if name in self.read_to and trigger.where is None:
+                yield from self._groups(name, trigger)
+
+    def _groups(self, name: tuple[str, str], trigger: OnEvent) -> Iterator[Violation]:
+        """Of a topic with one partition: the groups are those that its rows give in their order."""
+        offsets, expired = self.read_to[name]
+        rows = self.database.read(
+            "SELECT body FROM topic_blobs b JOIN topic_bodies t ON b.body_id = t.id"
+            " WHERE topic = ? AND encoding = 'json' ORDER BY first",
+            (trigger.topic,),
+        )
+        times = [time for (body,) in rows for time in msgspec.json.decode(body, type=list[int])][: offsets[0]]
+        groups, late = group(times, trigger.count, trigger.within_us)
+        if self.fired.get(name, []) != groups:
+            found = f"{name}: {self.fired.get(name, [])}, not {groups}"
+            yield Violation("S5", "each event is in one group, by time", found)
+        if expired != late:
+            yield Violation("S5", "what is in no group is counted", f"{name}: {expired}, not {late}")
+
+
+def group(times: list[int], count: int, within_us: int | None) -> tuple[list[tuple[int, ...]], int]:
+    """The offsets of each full group, and how many events were too old for any."""
+    held: list[tuple[int, int]] = []
+    groups: list[tuple[int, ...]] = []
+    late = 0
+    newest_us = 0
+    for offset, time_us in enumerate(times):
+        newest_us = max(newest_us, time_us)
+        held.append((time_us, offset))
+        if within_us is not None and count > 1:
+            kept = [event for event in held if event[0] >= newest_us - within_us]
+            late += len(held) - len(kept)
+            held = kept
+        if len(held) == count:
+            groups.append(tuple(sorted(offset for _, offset in held)))
+            held = []
+    return groups, late

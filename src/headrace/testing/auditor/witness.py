@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Begun(NamedTuple):
+    """`crew` is the engine that handed it out, `at_us` monotonic time."""
+
     run: str
     node: str
     path: str
@@ -14,19 +16,36 @@ class Begun(NamedTuple):
     attempt: int
     epoch: int
     at_us: int
+    crew: str = ""
 
     @property
     def start(self) -> tuple[str, str, str, int, int, int]:
         return self[:6]
 
 
+class Appended(NamedTuple):
+    """Rows that a client was told are durable."""
+
+    topic: str
+    partition: int
+    first: int
+    rows: int
+    body: bytes
+
+
 @dataclass
 class Witness:
-    """`sent_log`: handed to a worker; `begun_log`: user code entered; `finished_log`: returned."""
+    """`sent_log`: handed to a worker; `begun_log`: user code entered; `finished_log`: returned.
+
+    `told_log`: told to stop. `acknowledged`: request → (key, verb, body) as a client was told; `appended`: rows as a client was told.
+    """
 
     sent_log: list[Begun] = field(default_factory=list[Begun])
     begun_log: list[Begun] = field(default_factory=list[Begun])
     finished_log: list[Begun] = field(default_factory=list[Begun])
+    told_log: set[tuple[str, str, str, int, int, int]] = field(default_factory=set[tuple[str, str, str, int, int, int]])
+    acknowledged: dict[int, tuple[str, str, Any]] = field(default_factory=dict[int, tuple[str, str, Any]])
+    appended: list[Appended] = field(default_factory=list[Appended])
 
     def sent(self, begun: Begun) -> None:
         self.sent_log.append(begun)
@@ -36,3 +55,6 @@ class Witness:
 
     def finished(self, begun: Begun) -> None:
         self.finished_log.append(begun)
+
+    def told(self, begun: Begun) -> None:
+        self.told_log.add(begun.start)

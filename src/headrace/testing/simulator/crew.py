@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headrace.runs import events as e
+from headrace.runs.active import Active
 from headrace.runs.commands import StartAttempt
 from headrace.runs.facts import Read
-from headrace.runs.machine import Active
 from headrace.testing.auditor.witness import Begun, Witness
 from headrace.testing.simulator.draw import Draw
 from headrace.testing.simulator.tasks import Behaviour, outcome_of
@@ -27,6 +27,8 @@ class SimWorker:
     begun: int = 0
     since_us: int = 0
     asks: Behaviour | None = None  # waits for the answer to its pin
+    is_leaving: bool = False  # was told to stop or killed
+    is_cut_off: bool = False  # its engine holds it for dead; it goes on, and what it says comes too late
 
 
 class SimCrew:
@@ -37,11 +39,13 @@ class SimCrew:
         world: World,
         drawn: Draw,
         witness: Witness,
+        name: str,
         news: Callable[[], None],
         strangers: Callable[[], list[SimCrew]],
     ) -> None:
         self.world, self.drawn, self.witness = world, drawn, witness
         self.workers: dict[str, SimWorker] = {}
+        self.name = name
         self.is_hurt = False
         self._news, self._strangers = news, strangers
         self._found: list[e.Event] = []
@@ -50,6 +54,9 @@ class SimCrew:
 
     def spawn(self, worker: str, code: str) -> None:
         self._may_die()
+        living = [w.name for w in self.workers.values() if w.state != "gone" and not (w.is_leaving or w.is_cut_off)]
+        if len(living) >= self.drawn.workers:
+            self.world.breaks("E9", "the pool is no larger than its limit", f"{worker} beside {living}")
         self.workers[worker] = SimWorker(worker, code)
         self.world.after(self.world.within(1_000, 500_000), self._come_up, self.workers[worker])
 
@@ -57,7 +64,7 @@ class SimCrew:
         self._may_die()
         found = self.workers.get(worker)
         for start, _ in attempts:
-            self.witness.sent(_begun(start, self.world.mono_us))
+            self.witness.sent(self._begun(start))
         if found is None or found.state == "gone":
             return  # the pipe is closed: what was written is lost, and the death tells it
         found.queue.extend(attempts)
@@ -81,6 +88,7 @@ class SimCrew:
     def stop(self, worker: str) -> None:
         self._may_die()
         if (found := self.workers.get(worker)) is not None:
+            found.is_leaving = True
             self.world.after(self.world.within(100, 50_000), self._die, found, "asked to leave")
 
     def cancel(self, worker: str, serial: int) -> None:
@@ -88,17 +96,21 @@ class SimCrew:
         found = self.workers.get(worker)
         if found is None or found.state == "gone":
             return
+        for start, _ in (*found.queue, *([found.current] if found.current else [])):
+            if start.serial == serial:
+                self.witness.told(self._begun(start))
         waiting = next((pair for pair in found.queue if pair[0].serial == serial), None)
         if waiting is not None:
             found.queue.remove(waiting)
             self.world.after(self.world.within(100, 10_000), self._tell, _cancelled(worker, serial))
-        elif self.world.rng.random() < 0.5:  # else its code does not listen
+        elif self.world.dice("listens").random() < 0.5:  # else its code does not listen
             self.world.after(self.world.within(100, 50_000), self._leave_off, found, serial)
 
     def kill(self, worker: str, why: str) -> None:
         self._may_die()
         if (found := self.workers.get(worker)) is not None:
             # What it reports before the signal arrives is still heard.
+            found.is_leaving = True
             self.world.after(self.world.within(0, 100_000), self._die, found, why)
 
     def events(self) -> list[e.Event]:
@@ -119,7 +131,7 @@ class SimCrew:
                 begun[worker.name] = worker.begun
                 late = worker.current
                 worker.state = "gone"
-                if late is not None and self._strikes("report comes late"):
+                if late is not None and self._strikes("message comes late"):
                     self.world.saw["late report to the next engine"] += 1
                     report = self._report(worker.name, late[0].serial, outcome_of(self.world, self.drawn, *late), ())
                     self.world.after(self.world.within(0, SECOND), self._tell, report)
@@ -141,13 +153,15 @@ class SimCrew:
             raise Crash
 
     def _strikes(self, fault: str) -> bool:
-        struck = self.world.strikes(fault, self.drawn.rate(fault))
+        struck = self.world.strikes(fault)
         self.is_hurt |= struck
         return struck
 
-    def _tell(self, event: e.Event) -> None:
+    def _tell(self, event: e.Event, is_again: bool = False) -> None:
         self._found.append(event)
         self._news()
+        if not is_again and self._strikes("message comes twice"):
+            self.world.after(self.world.within(0, SECOND), self._tell, event, True)
 
     def _come_up(self, worker: SimWorker) -> None:
         if worker.state != "starting":
@@ -167,20 +181,35 @@ class SimCrew:
         worker.current = worker.queue.popleft()
         start, active = worker.current
         worker.begun, worker.since_us = start.serial, self.world.mono_us
-        self.witness.begun(_begun(start, self.world.mono_us))
+        self.witness.begun(self._begun(start))
         behaviour = outcome_of(self.world, self.drawn, start, active)
         self.world.say(f"{worker.name}#{start.serial} begins {start.node.name}{start.path}[{start.item}]"
                        f" attempt {start.attempt} epoch {start.epoch}: {behaviour.word}")  # fmt: skip
+        if self._strikes("worker is cut off"):
+            self.world.after(self.world.within(0, behaviour.took_us), self._be_cut_off, worker)
         if self._strikes("worker hangs"):
             behaviour = behaviour.longer(self.world.within(30 * SECOND, 120 * SECOND))
         if self._strikes("worker dies in the attempt"):
             self.world.after(self.world.within(0, behaviour.took_us), self._die_in, worker, start.serial)
         if behaviour.dataset is not None:
             worker.asks = behaviour
-            pin = [self.world.mono_us, self.world.rng.randint(0, 99)]
+            pin = [self.world.mono_us, self.world.dice("pins").randint(0, 99)]
             self._tell(e.PinAsked(worker.name, start.serial, behaviour.dataset, pin))
         else:
             self.world.after(behaviour.took_us, self._finish, worker, start.serial, behaviour, ())
+
+    def _begun(self, start: StartAttempt) -> Begun:
+        path = ".".join(map(str, start.path))
+        place = (start.run, start.node.name, path, start.item, start.attempt, start.epoch)
+        # Workers are named anew whenever the engine begins from its rows.
+        return Begun(*place, self.world.mono_us, f"{self.name} {start.worker.partition('-')[0]}")
+
+    def _be_cut_off(self, worker: SimWorker) -> None:
+        """The connection breaks: its engine holds it for dead, but it works on, on another host."""
+        if worker.state == "up" and not worker.is_cut_off:
+            worker.is_cut_off = True
+            worker.queue.clear()
+            self._tell(e.WorkerDied(worker.name, worker.begun, "the connection broke"))
 
     def _die_in(self, worker: SimWorker, serial: int) -> None:
         if worker.begun == serial and worker.current is not None:
@@ -194,10 +223,12 @@ class SimCrew:
             return
         report = self._report(worker.name, serial, behaviour, reads)
         if isinstance(report, e.AttemptDone):
-            self.witness.finished(_begun(worker.current[0], self.world.mono_us))
-        self._tell(report)
-        if self._strikes("report comes twice"):
+            self.witness.finished(self._begun(worker.current[0]))
+        if worker.is_cut_off:
+            self.world.saw["report of a worker that was given up"] += 1
             self.world.after(self.world.within(0, SECOND), self._tell, report)
+        else:
+            self._tell(report)
         worker.current = None
         self._next(worker)
 
@@ -219,8 +250,10 @@ class SimCrew:
         if worker.state == "gone":
             return
         worker.state = "gone"
+        if worker.is_cut_off:
+            return
         self._tell(e.WorkerDied(worker.name, worker.begun, why))
-        if worker.current is not None and self._strikes("report comes late"):
+        if worker.current is not None and self._strikes("message comes late"):
             # A process on another host that was cut off, not dead: what it says now must be refused.
             self.world.saw["report of a worker that was given up"] += 1
             start, active = worker.current
@@ -230,8 +263,3 @@ class SimCrew:
 
 def _cancelled(worker: str, serial: int) -> e.Event:
     return e.AttemptErrored(worker, serial, "the run was cancelled", retryable=False)
-
-
-def _begun(start: StartAttempt, at_us: int) -> Begun:
-    path = ".".join(map(str, start.path))
-    return Begun(start.run, start.node.name, path, start.item, start.attempt, start.epoch, at_us)

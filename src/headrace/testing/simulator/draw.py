@@ -3,34 +3,48 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from headrace.testing.simulator.world import START_US
 
 FAULTS: dict[str, tuple[float, float]] = {
     # name: the least and the greatest rate, where the seed has the fault at all
     "store fails before": (0.005, 0.04),
     "store fails after": (0.005, 0.04),
-    "engine dies before commit": (0.005, 0.04),
-    "engine dies after commit": (0.005, 0.04),
+    "head cannot be read": (0.2, 0.8),  # of the commits that failed
+    "process dies before commit": (0.005, 0.04),
+    "process dies after commit": (0.005, 0.04),
     "engine dies while sending": (0.005, 0.04),
     "engine is cut off": (0.2, 0.8),  # per look, a few per schedule
+    "host dies": (0.1, 0.5),  # per look, a few per schedule
+    "lock is given twice": (0.05, 0.5),  # per take-over
     "superseded while committing": (0.005, 0.02),
     "worker dies before it is ready": (0.02, 0.1),
     "worker dies before the attempt": (0.01, 0.06),
     "worker dies in the attempt": (0.01, 0.1),
     "worker dies after the attempt": (0.01, 0.06),
     "worker hangs": (0.01, 0.05),
-    "report comes twice": (0.02, 0.2),
-    "report comes late": (0.1, 0.5),  # of the deaths
+    "worker is cut off": (0.01, 0.06),
+    "message comes twice": (0.02, 0.2),
+    "message comes late": (0.1, 0.5),  # of the deaths
     "ring is lost": (0.05, 0.5),
     "wall clock jumps": (0.2, 0.8),  # per look, a few per schedule
-    "shard dies": (0.01, 0.08),
-    "shard is cut off": (0.01, 0.05),
+    "client cannot reach the store": (0.005, 0.04),
+    "client asks twice": (0.005, 0.04),
+    "run elsewhere dies": (0.01, 0.2),
+    "process dies in user code": (0.01, 0.08),
+    "what a stream needs is away": (0.1, 0.8),  # per batch with a row that needs it
+    "stream process is cut off": (0.01, 0.05),
+    "stream process is paused": (0.01, 0.1),
+    "stream process is told to leave": (0.005, 0.03),
 }
 
 FEATURES: dict[str, float] = {
     "schedules": 0.5,
+    "cron": 0.4,
     "waits": 0.3,
     "events": 0.5,
+    "groups": 0.5,
     "tables": 0.5,
     "models": 0.35,
     "streams": 0.3,
@@ -38,7 +52,8 @@ FEATURES: dict[str, float] = {
     "cancels": 0.4,
     "retries": 0.4,
     "pauses": 0.3,
-    "in process": 0.2,
+    "backfills": 0.2,
+    "in process": 0.25,
     "pins": 0.4,
     "failures": 0.8,
     "timeouts": 0.4,
@@ -48,29 +63,32 @@ FEATURES: dict[str, float] = {
     "limits": 0.3,
 }
 
+STARTS_US = (
+    START_US,
+    1_774_744_800_000_000,  # 2026-03-29T00:40Z, twenty minutes before Berlin's clocks go forward
+    1_792_888_800_000_000,  # 2026-10-25T00:40Z, twenty minutes before they go back
+)
+
 
 @dataclass(frozen=True)
 class Draw:
-    """`faults`: rate by name, 0 where this seed is without it. `features`: the names of those it has."""
+    """`faults`: rate by name, of those that this seed has. `features`: the names of those it has."""
 
-    faults: dict[str, float]
-    features: frozenset[str]
-    workers: int
-    failure: float  # share of attempts that raise
-    length_s: int  # of the phase with faults
-    asks: int  # requests by clients
-
-    def rate(self, fault: str) -> float:
-        return self.faults.get(fault, 0.0)
+    faults: dict[str, float] = field(default_factory=dict[str, float])
+    features: frozenset[str] = frozenset()
+    workers: int = 1
+    failure: float = 0.0  # share of attempts that raise
+    length_s: int = 30  # of the phase with faults
+    asks: int = 1  # requests by clients
+    start_us: int = START_US
 
     def has(self, feature: str) -> bool:
         return feature in self.features
 
     def __str__(self) -> str:
         faults = ", ".join(f"{name} {rate:.3f}" for name, rate in self.faults.items())
-        return (
-            f"{self.workers} workers, {self.length_s} s; features: {', '.join(sorted(self.features))}; faults: {faults}"
-        )
+        features = ", ".join(sorted(self.features))
+        return f"{self.workers} workers, {self.length_s} s; features: {features}; faults: {faults}"
 
 
 def draw(rng: random.Random) -> Draw:
@@ -81,6 +99,7 @@ def draw(rng: random.Random) -> Draw:
         features,
         workers=rng.choice((1, 1, 2, 2, 3, 4)),
         failure=rng.choice((0.02, 0.1, 0.3)) if "failures" in features else 0.0,
-        length_s=rng.choice((30, 120, 600)),
+        length_s=rng.choice((30, 120, 300)),
         asks=rng.randint(2, 8),
+        start_us=rng.choice(STARTS_US) if "cron" in features else START_US,
     )

@@ -1,119 +1,72 @@
-"""Engine processes: one acts, one stands by. They die, are cut off and come back; the log must refuse the old one."""
+"""An engine process: the real engine on its way to the store, with workers of its own. It dies, freezes, comes back."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from headrace.definitions import project as definitions
-from headrace.definitions.project import Project
+from headrace.engine.listener import Listener
 from headrace.engine.loop import Engine, EngineOptions
 from headrace.errors import StoreError, SupersededError
 from headrace.ports import EngineStore, Request
 from headrace.runs.events import Deployed, Event
-from headrace.store.sql.engine_store import EngineSqlStore
-from headrace.testing.auditor.witness import Witness
 from headrace.testing.simulator.crew import SimCrew
-from headrace.testing.simulator.draw import Draw
-from headrace.testing.simulator.faults import FaultyStore
-from headrace.testing.simulator.world import SECOND, Crash, World
+from headrace.testing.simulator.store import FaultyStore
+from headrace.testing.simulator.world import Crash
+
+if TYPE_CHECKING:
+    from headrace.testing.simulator.cluster import Cluster
 
 TURNS_AT_ONCE = 1_000
+MAX_LOST = 3
 
 
 class DiedByItselfError(Exception):
-    """An engine ended with an error that no fault explains."""
+    """A process ended with an error that no fault explains."""
 
 
-@dataclass
-class Cluster:
-    """All engine processes there ever were, the code on disk, and who acts now."""
+class _Ears(Listener):
+    """What the engine of a process tells."""
 
-    world: World
-    drawn: Draw
-    store: EngineSqlStore
-    witness: Witness
-    projects: dict[str, Project]
-    code: str = "c1"
-    acting: EngineProcess | None = None
-    processes: list[EngineProcess] = field(default_factory=list["EngineProcess"])
-    timers_most: int = 0
+    def __init__(self, process: EngineProcess) -> None:
+        self._process = process
 
-    def begin(self) -> None:
-        """The stand-by, or a restarted engine, takes over."""
-        if self.acting is not None and self.acting.is_up:
-            return
-        process = EngineProcess(self, f"engine-{len(self.processes) + 1}")
-        self.processes.append(process)
-        self.acting = process
-        process.begin()
+    def deploy(self, request: Request) -> list[Event]:
+        return self._process.deploy(request) if request.verb == "deploy" else super().deploy(request)
 
-    def begin_soon(self) -> None:
-        self.acting = None
-        self.world.after(self.world.within(10_000, 2 * SECOND), self.begin)
-
-    def wake(self) -> None:
-        """Somebody has written: the bell rings, or is lost and costs a slow poll."""
-        for process in self.processes[-3:]:
-            if process.is_up:
-                lost = self.world.strikes("ring is lost", self.drawn.rate("ring is lost"))
-                process.wake(SECOND if lost else self.world.within(0, 5_000))
-
-    def cut_off(self, *, is_silent: bool = False) -> None:
-        """The acting engine freezes, or its host is cut off; another takes over, and the old one wakes up later."""
-        old = self.acting
-        if old is None or not old.is_up:
-            return
-        self.world.say(f"{old.name} is cut off")
-        old.is_paused = True
-        self.world.after(self.world.within(2 * SECOND, 30 * SECOND), old.come_back)
-        self.acting = None
-        if is_silent:
-            self.begin()
-        else:
-            self.begin_soon()
-
-    def end_zombies(self) -> None:
-        for process in self.processes:
-            if process is not self.acting:
-                process.is_up = False
-
-    def strangers(self, crew: SimCrew) -> list[SimCrew]:
-        """Crews of engines that died on this host. One that is cut off is out of reach: its workers go on."""
-        return [p.crew for p in self.processes if p.crew is not crew and not p.is_up]
+    def troubled(self, error: Exception, then: str) -> None:
+        self._process.troubled(f"{error}\n{then}")
 
 
 class EngineProcess:
-    """One process: a real engine on the shared store, with workers of its own."""
+    """`has_begun`: it has, or had, the right to act; before it stands by."""
 
     def __init__(self, cluster: Cluster, name: str) -> None:
         self.cluster, self.name = cluster, name
         self.world, self.drawn = cluster.world, cluster.drawn
-        self.is_up = True
-        self.is_paused = False
+        self.is_up, self.is_paused, self.has_begun = True, False, False
+        self.since_us = 0
         self._wake_us: int | None = None
-        self.store = FaultyStore(
-            cluster.store, self.world, self.drawn, supersede=lambda: cluster.cut_off(is_silent=True)
-        )
+        self.store = FaultyStore(cluster.store, self.world, supersede=lambda: cluster.cut_off(is_silent=True))
         self.crew = SimCrew(
-            self.world, self.drawn, cluster.witness, lambda: self.wake(self.world.within(0, 2_000)),
-            lambda: cluster.strangers(self.crew),
+            self.world, self.drawn, cluster.witness, name,
+            lambda: self.wake(self.world.within(0, 2_000)), lambda: cluster.strangers(self.crew),
         )  # fmt: skip
-        options = EngineOptions(name=name, pool_size=self.drawn.workers, max_lost=3)
+        options = EngineOptions(name=name, pool_size=self.drawn.workers, max_lost=MAX_LOST)
         self.engine = Engine(
             cast("EngineStore", self.store),  # the rest of the port is passed on as it is
             self.crew,
             self.world,
             options=options,
             read_file=lambda path: path.encode(),
+            listener=_Ears(self),
             entropy=lambda: self.world.rng.getrandbits(25),
         )
-        self.engine.handle = self._handle
-        self.engine.on_trouble = self._in_trouble
 
     def begin(self) -> None:
-        self.world.say(f"{self.name} starts")
+        self.world.say(f"{self.name} takes over")
+        self.has_begun, self.since_us = True, self.world.mono_us
         self._guarded(self._start)
 
     def wake(self, delay_us: int) -> None:
@@ -131,6 +84,12 @@ class EngineProcess:
             self.world.saw["an engine came back"] += 1
             self.wake(0)
 
+    def die(self, why: str) -> None:
+        self.world.say(f"{self.name} ends: {why}")
+        self.is_up = False
+        if self.cluster.acting is self:
+            self.cluster.free()
+
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
@@ -138,24 +97,22 @@ class EngineProcess:
         self._deploy()
         self._turn()
 
-    def _deploy(self, request: int | None = None) -> None:
+    def _deploy(self) -> None:
         code = self.cluster.code
         project = self.cluster.projects[code]
-        self.engine.act([Deployed(code, project, definitions.encode(project), request)])
+        self.engine.give([Deployed(code, project, definitions.encode(project), None)])
 
-    def _handle(self, request: Request) -> list[Event]:
+    def deploy(self, request: Request) -> list[Event]:
         code = request.body["code"]
         self.cluster.code = code
         project = self.cluster.projects[code]
         return [Deployed(code, project, definitions.encode(project), request.id)]
 
-    def _in_trouble(self, text: str) -> None:
+    def troubled(self, text: str) -> None:
         """The engine goes on from its rows: after a fault of ours, or because of a fault of its own."""
         self.world.say(f"{self.name} in trouble: {text}")
         self.world.saw["an engine went on from its rows"] += 1
-        if "is not the next of table" in text:
-            self.world.saw["a race for a table's version was lost"] += 1  # to a run in another process
-        elif not self.store.is_hurt and self.cluster.acting is self:
+        if not self.store.is_hurt and self.cluster.acting is self:
             raise DiedByItselfError(f"{self.name}: {text}")
 
     def _woken(self, due: int) -> None:
@@ -173,7 +130,8 @@ class EngineProcess:
                 return
         else:
             raise DiedByItselfError(f"{self.name} turns without end")
-        self.cluster.timers_most = max(self.cluster.timers_most, len(self.engine.machine.timers._heap))  # pyright: ignore[reportPrivateUsage]
+        timers = self.engine.machine.state.timers
+        self.cluster.timers_most = max(self.cluster.timers_most, len(timers))
         due = self.engine.machine.next_due_us()
         if due is not None:
             self.wake(due - self.world.mono_us)
@@ -186,23 +144,17 @@ class EngineProcess:
         except DiedByItselfError:
             raise
         except Crash:
-            self._die("killed")
+            self.die("killed")
         except (SupersededError, StoreError) as error:
             # A fault explains it, or another engine owns the log by now.
             is_explained = self.store.is_hurt or self.cluster.acting is not self
             if not self.store.is_hurt or isinstance(error, SupersededError):
                 self.world.saw["an old engine was refused"] += 1
-            self._die(f"{type(error).__name__}: {error.message}")
+            self.die(f"{type(error).__name__}: {error.message}")
             if not is_explained:
                 raise DiedByItselfError(f"{self.name}: {error}") from error
         except Exception as error:
             is_acting = self.cluster.acting is self
-            self._die(repr(error))
+            self.die(repr(error))
             if is_acting:
                 raise DiedByItselfError(f"{self.name}: {error!r}") from error
-
-    def _die(self, why: str) -> None:
-        self.world.say(f"{self.name} ends: {why}")
-        self.is_up = False
-        if self.cluster.acting is self:
-            self.cluster.begin_soon()

@@ -1,11 +1,9 @@
-"""Random pipelines and projects, built directly as data. A node's target says what its attempts return."""
+"""Random graphs, built directly as data: maps in maps, branches, rules. A node's target says what its attempts return."""
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-
-import msgspec
 
 from headrace.definitions.nodes import (
     AnyInput,
@@ -20,25 +18,14 @@ from headrace.definitions.nodes import (
     Ref,
     Scope,
 )
-from headrace.definitions.project import (
-    GateDef,
-    ModelDef,
-    MonitorDef,
-    OnEvent,
-    OnMonitor,
-    ParamDef,
-    PipelineDef,
-    Project,
-    Schedule,
-    StatLimit,
-    TableDef,
-    TopicDef,
-    Updated,
-)
 from headrace.testing.simulator.draw import Draw
 
-MINUTE = 60_000_000
 _RULES = ("all_done", "one_success", "one_failed", "none_failed")
+
+
+def draw_graph(rng: random.Random, drawn: Draw, size: int, most: int = 99) -> Graph:
+    """A graph of so many nodes, cut off after `most`: a node needs earlier ones only."""
+    return _Growing(rng, drawn, min(size, most)).graph()
 
 
 @dataclass
@@ -134,84 +121,3 @@ class _Growing:
             rate_us=2_000_000,
             allow_failed=rng.choice((0, 1, 5)) if scope and rng.random() < 0.3 else 0,
         )
-
-
-def draw_projects(rng: random.Random, drawn: Draw) -> dict[str, Project]:
-    """Two code versions of one project: the same names and triggers, other graphs."""
-    policies = _policies(rng, drawn)
-    first = _project(rng, drawn, policies)
-    if drawn.has("deploys") and rng.random() < 0.3:
-        # The other version is without a pipeline: what was due for it stays due, or is recorded as not wanted.
-        gone = rng.choice(("timed", "react"))
-        policies = {name: definition for name, definition in policies.items() if name != gone}
-    return {"c1": first, "c2": _project(rng, drawn, policies)}
-
-
-def _policies(rng: random.Random, drawn: Draw) -> dict[str, PipelineDef]:
-    """Every pipeline without its graph."""
-    nothing = Graph(())
-    made = [PipelineDef("plain", "m:plain", nothing, (ParamDef("items", "json", default=[1, 2, 3]),))]
-    if drawn.has("schedules"):
-        made.append(_scheduled(rng, drawn))
-    if drawn.has("events"):
-        made.append(PipelineDef("react", "m:react", nothing, triggers=(OnEvent("clicks"),)))
-    if drawn.has("tables"):
-        made.append(PipelineDef("follow", "m:follow", nothing, triggers=(Updated("t0"),)))
-    if drawn.has("models"):
-        asks: list[OnMonitor | Schedule] = [OnMonitor("watch", "drift", consecutive=rng.choice((1, 2)))]
-        if rng.random() < 0.5:
-            asks.append(OnMonitor("watch", "performance", consecutive=rng.choice((1, 2))))
-        if rng.random() < 0.5:
-            asks.append(Schedule("every 10m", catchup=rng.random() < 0.5))
-        made.append(PipelineDef("retrain", "m:retrain", nothing, window="all", triggers=tuple(asks), registers="model"))
-    if drawn.has("limits"):
-        made = [msgspec.structs.replace(m, max_active=rng.choice((None, 1, 2))) for m in made]
-    return {definition.name: definition for definition in made}
-
-
-def _scheduled(rng: random.Random, drawn: Draw) -> PipelineDef:
-    catchup = rng.random() < 0.5
-    # Catching up on hours of minutes takes thousands of messages and shows nothing that tens of slots do not.
-    expression = rng.choice(("every 10m", "every 1h") if catchup else ("every 1m", "every 10m", "every 1h"))
-    slot = Schedule(expression, catchup=catchup)
-    has_window = drawn.has("waits") or rng.random() < 0.5
-    return PipelineDef(
-        "timed",
-        "m:timed",
-        Graph(()),
-        (ParamDef("window", "json", required=True, kind="window"),) if has_window else (),
-        ready_within_us=rng.choice((None, 30_000_000)) if drawn.has("waits") else None,
-        triggers=(slot,),
-        reads=("clicks",) if drawn.has("waits") else (),
-    )
-
-
-def _project(rng: random.Random, drawn: Draw, policies: dict[str, PipelineDef]) -> Project:
-    pipelines: dict[str, PipelineDef] = {}
-    for name, definition in policies.items():
-        graph = _training() if name == "retrain" else _Growing(rng, drawn, rng.randint(1, 5)).graph()
-        if name == "follow":  # a pipeline that publishes the table that starts it never ends
-            graph = Graph(tuple(_without_table(node) for node in graph.nodes), graph.scopes)
-        params = definition.params
-        if name != "plain" and any(scope.over == Param("items") for scope in graph.scopes):
-            params = (*params, ParamDef("items", "json", default=[1, 2]))
-        pipelines[name] = msgspec.structs.replace(definition, graph=graph, params=params)
-    topics = {name: TopicDef(name, partitions=1) for name in ("clicks", "scores")}
-    monitors: dict[str, MonitorDef] = {}
-    models: dict[str, ModelDef] = {}
-    if drawn.has("models"):
-        limit = {"temp": StatLimit("unseen", 0.1)}
-        monitors["watch"] = MonitorDef("watch", "scores", "model", 5 * MINUTE, drift=limit, anchor_us=0)
-        gate = GateDef("auc") if rng.random() < 0.5 else None
-        models["model"] = ModelDef("model", promote=gate, cooldown_us=rng.choice((0, 7 * MINUTE, 30 * MINUTE)))
-    tables = {name: TableDef(name) for name in ("t0", "t1")}
-    return Project("simulated", pipelines, {}, monitors, topics, tables, models)
-
-
-def _training() -> Graph:
-    fit = Node("fit", "task", "m:plain", {"window": Param("window")}, options=Options(retries=1))
-    return Graph((fit, Node("register", "register", "model", {"model": Ref("fit")})))
-
-
-def _without_table(node: Node) -> Node:
-    return msgspec.structs.replace(node, to=None)

@@ -1,267 +1,232 @@
-"""A stream over two partitions: the shard owner's real step in simulated processes that die, are cut off and return.
-
-A row says in its body what the function does with it: "ok", "filtered", "poison" (it raises) or "killer" (the process
-dies). An output row names the offset that it belongs to, so that the output can be compared with the input.
-"""
+"""Stream processes: the real loop and the real owners, which die, are cut off, let go, and are followed by others."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from typing import Any, cast
 
 import msgspec
 
 from headrace.data.facts import TopicAppended
-from headrace.errors import StoreError, SupersededError
-from headrace.ports import Append
-from headrace.runs.facts import LogTaken
-from headrace.store.sql.engine_store import EngineSqlStore
-from headrace.streams import owner
-from headrace.streams.owner import Dead, Hand, Outcome, Plan, Shard, Step
-from headrace.testing.auditor import Violation
-from headrace.testing.simulator.draw import Draw
+from headrace.definitions.project import OnEvent
+from headrace.errors import DisagreementError, StoreError, SupersededError
+from headrace.ports import Append, EngineStore
+from headrace.shards.runner import POLL_S, Place, StreamRunner
+from headrace.streams.owner import Hand
+from headrace.testing.auditor.witness import Appended, Witness
+from headrace.testing.simulator.cluster import Cluster
 from headrace.testing.simulator.engines import DiedByItselfError
-from headrace.testing.simulator.faults import FaultyStore
+from headrace.testing.simulator.people import People
+from headrace.testing.simulator.store import FaultyStore
+from headrace.testing.simulator.stream import EVENTS, KINDS, SOURCE, STREAM, Life, SimParts
 from headrace.testing.simulator.world import SECOND, Crash, World
 
-SOURCE, OUTPUT, STREAM = "flights", "predictions", "score"
 PARTITIONS = 2
-KINDS = ("ok", "ok", "ok", "ok", "ok", "ok", "filtered", "poison", "killer")
+TICKS_AT_ONCE = 1_000
+PAUSE_AFTER_ERROR_US = SECOND
+HELD_US = 5 * SECOND
 
 
-@dataclass
 class Streams:
-    """All stream processes there ever were, and what the dead ones held in hand."""
+    """Clients who append, and one slot per process: a slot whose process has died gets another one."""
 
-    world: World
-    drawn: Draw
-    store: EngineSqlStore
-    hands: dict[int, Hand] = field(default_factory=dict[int, Hand])
-    acting: StreamProcess | None = None
-    processes: list[StreamProcess] = field(default_factory=list["StreamProcess"])
+    def __init__(self, world: World, cluster: Cluster, witness: Witness) -> None:
+        self.world, self.cluster, self.witness, self.store = world, cluster, witness, cluster.store
+        self.hands: dict[str, Hand] = {}
+        self.rights: dict[str, Life] = {}
+        self.blamed: dict[tuple[int, int], int] = {}
+        self.trigger: OnEvent | None = None
+        self.slots: list[list[Place]] = []
+        self.acting: list[StreamProcess | None] = []
+        self.processes: list[StreamProcess] = []
 
-    def plan(self) -> None:
-        if not self.drawn.has("streams"):
-            return
-        for _ in range(self.world.rng.randint(3, 10)):
-            self.world.after(self.world.within(0, self.drawn.length_s * SECOND), self._append)
-        self.begin()
+    def plan(self, people: People) -> None:
+        places: list[Place] = []
+        if people.drawn.has("streams"):
+            places += [Place(STREAM, number) for number in range(PARTITIONS)]
+            for _ in range(people.rng.randint(3, 10)):
+                people.plan_one(self._append_rows)
+        if people.drawn.has("events"):
+            pipeline = self.cluster.projects["c1"].pipelines["react"]
+            self.trigger = next(trigger for trigger in pipeline.triggers if isinstance(trigger, OnEvent))
+            places.append(Place("react", slug=self.trigger.slug))
+            for _ in range(people.rng.randint(1, 6)):
+                people.plan_one(self._append_events)
+        count = people.rng.randint(1, 2)
+        self.slots = [slot for n in range(count) if (slot := places[n::count])]
+        self.acting = [None] * len(self.slots)
+        for slot in range(len(self.slots)):
+            self.begin(slot)
 
-    def begin(self) -> None:
-        if self.acting is None or not self.acting.is_up:
-            self.acting = StreamProcess(self, f"streams-{len(self.processes) + 1}")
-            self.processes.append(self.acting)
-            self.acting.begin()
+    def begin(self, slot: int) -> None:
+        acting = self.acting[slot]
+        if acting is None or not acting.is_up:
+            process = StreamProcess(self, slot, f"streams-{len(self.processes) + 1}")
+            self.processes.append(process)
+            self.acting[slot] = process
+            process.tick()
 
-    def begin_soon(self) -> None:
-        self.world.after(self.world.within(10_000, 2 * SECOND), self.begin)
+    def begin_soon(self, slot: int) -> None:
+        self.acting[slot] = None
+        self.world.after(self.world.within(10_000, 2 * SECOND), self.begin, slot)
 
     def wake(self) -> None:
-        if self.acting is not None:
-            self.world.after(self.world.within(0, 50_000), self.acting.work)
+        for process in self.acting:
+            if process is not None:
+                process.wake(SECOND if self.world.strikes("ring is lost") else self.world.within(0, 50_000))
+
+    def settle(self) -> None:
+        """Faults have stopped: who was cut off is gone, and every slot has its process."""
+        for process in self.processes:
+            if process not in self.acting:
+                process.life.is_over = True
+            process.is_paused = False
+        for slot in range(len(self.slots)):
+            self.begin(slot)
+        self.wake()
 
     def is_settled(self) -> bool:
-        rows = self.store.database.read(
-            "SELECT p.partition FROM topic_parts p LEFT JOIN shards s ON s.shard = p.partition"
-            " WHERE p.topic = ? AND (s.next_offset IS NULL OR s.next_offset < p.next) AND coalesce(s.is_stopped, 0) = 0",
-            (SOURCE,),
+        ask = self.store.database.read
+        unread = ask(
+            "SELECT 1 FROM topic_parts p LEFT JOIN shards s ON s.stream = ? AND s.shard = p.partition WHERE p.topic = ?"
+            " AND (s.next_offset IS NULL OR s.next_offset < p.next) AND coalesce(s.is_stopped, 0) = 0",
+            (STREAM, SOURCE),
         )
-        return not rows or not self.drawn.has("streams")
+        unfired = ask(
+            "SELECT 1 FROM topic_parts p LEFT JOIN triggers t ON t.pipeline = 'react' WHERE p.topic = ?"
+            " AND (t.offsets IS NULL OR json_extract(t.offsets, '$[0]') < p.next)",
+            (EVENTS,),
+        )
+        return not unread and not unfired
 
-    def _append(self) -> None:
-        """A client appends rows; it is told when they are durable."""
-        kinds = [self.world.rng.choice(KINDS) for _ in range(self.world.rng.randint(1, 8))]
-        partition = self.world.rng.randrange(PARTITIONS)
-        fact = TopicAppended(SOURCE, partition, len(kinds), self.world.now_us(), encoding="json")
-        self.world.say(f"appends to {SOURCE}/{partition}: {kinds}")
-        self.store.commit([Append("clients", None, (fact,), {0: msgspec.json.encode(kinds)})])
+    def _append_rows(self) -> None:
+        rng = self.world.dice("rows")
+        kinds = [rng.choice(KINDS) for _ in range(rng.randint(1, 8))]
+        self._append(SOURCE, rng.randrange(PARTITIONS), kinds)
+
+    def _append_events(self) -> None:
+        rng = self.world.dice("events")
+        now_us = self.world.now_us()
+        self._append(EVENTS, 0, [now_us - rng.randint(0, 120) * SECOND for _ in range(rng.randint(1, 4))])
+
+    def _append(self, topic: str, partition: int, rows: list[Any]) -> None:
+        """A client appends; once it is told, the rows are durable."""
+        body = msgspec.json.encode(rows)
+        fact = TopicAppended(topic, partition, len(rows), self.world.now_us(), encoding="json")
+        committed = self.store.commit([Append("clients", None, (fact,), {0: body})])
+        stored: Any = committed.facts["clients"][0]
+        self.witness.appended.append(Appended(topic, partition, stored.first, len(rows), body))
+        self.world.say(f"appends to {topic}/{partition} at {stored.first}: {rows}")
         self.wake()
+        self.cluster.wake()
 
 
 class StreamProcess:
-    """One process: it owns the shards' logs, reads, runs the function, and commits progress with output."""
+    """One process of a slot. `life` is over when it has died; one that is cut off lives on and comes back."""
 
-    def __init__(self, streams: Streams, name: str) -> None:
-        self.streams, self.name = streams, name
-        self.world, self.drawn = streams.world, streams.drawn
-        self.store = FaultyStore(streams.store, self.world, self.drawn)
-        self.is_up, self.is_paused = True, False
-        self.shards: dict[int, Shard] = {}
-        self.heads: dict[int, int] = {}
+    def __init__(self, streams: Streams, slot: int, name: str) -> None:
+        self.streams, self.slot, self.name, self.world = streams, slot, name, streams.world
+        self.life = Life()
+        self.is_paused = False
+        self._wake_us: int | None = None
+        self.store = FaultyStore(
+            streams.store, self.world, fault="stream process is cut off", supersede=self._be_cut_off
+        )
+        parts = SimParts(
+            self.world, streams.store, streams.trigger,
+            life=self.life, rights=streams.rights, hands=streams.hands, blamed=streams.blamed,
+        )  # fmt: skip
+        self.runner = StreamRunner(
+            cast("EngineStore", self.store), parts, self.world, name=name, ring=streams.cluster.wake
+        )
+        self.runner.want(streams.slots[slot])
+        self.world.say(f"{name} starts")
 
-    def begin(self) -> None:
-        self.world.say(f"{self.name} starts")
-        self._guarded(self._take)
+    @property
+    def is_up(self) -> bool:
+        return not self.life.is_over
 
-    def work(self) -> None:
-        if self.is_up and not self.is_paused:
-            self._guarded(self._work)
+    def wake(self, delay_us: int) -> None:
+        due = self.world.mono_us + delay_us
+        if self.is_up and not self.is_paused and (self._wake_us is None or due < self._wake_us):
+            self._wake_us = due
+            self.world.after(delay_us, self._woken, due)
+
+    def tick(self) -> None:
+        """As `shards.process.run`: rounds, a pause after an error, an end where another owns a log."""
+        self.store.is_hurt = False
+        self._guarded(self._tick)
 
     # -- inside --------------------------------------------------------------------------------------------------
 
-    def _take(self) -> None:
-        now_us = self.world.now_us()
-        for number in range(PARTITIONS):
-            shard = self._restored(number)
-            self.heads[number] = self.store.head(shard.log)
-            step = owner.taken(shard, self.streams.hands.pop(number, None), now_us)
-            rows = self.streams.store.database.read("SELECT epoch FROM logs WHERE name = ?", (shard.log,))
-            taken = LogTaken((rows[0][0] if rows else 0) + 1, self.name, now_us)
-            self._commit({number: Step(step.shard, (taken, *step.facts))})
-        self._work()
+    def _woken(self, due: int) -> None:
+        if self._wake_us == due:
+            self._wake_us = None
+            if self.is_up and not self.is_paused:
+                self.tick()
 
-    def _restored(self, number: int) -> Shard:
-        rows = self.streams.store.database.read(
-            "SELECT next_batch, next_offset, watermark_us, deaths FROM shards WHERE stream = ? AND shard = ?",
-            (STREAM, number),
-        )
-        n, offset, watermark_us, deaths = rows[0] if rows else (0, None, None, 0)
-        return Shard(STREAM, number, SOURCE, "c1", n, offset, watermark_us, deaths)
-
-    def _work(self) -> None:
-        """One tick: a step of every shard that has one, in one commit."""
-        steps: dict[int, Step] = {}
-        for number, shard in tuple(self.shards.items()):
-            is_suspect = shard.deaths > 0 or shard.suspect_end is not None
-            if is_suspect and steps:
-                # What may kill the process must not take the others' work with it.
-                self._commit(steps)
-                steps = {}
-            step = self._step(number, shard)
-            if step is not None:
-                steps[number] = step
-            if is_suspect and steps:
-                self._commit(steps)
-                self.world.after(self.world.within(1_000, 20_000), self.work)
-                steps = {}
-        if not steps:
+    def _tick(self) -> None:
+        if self.world.strikes("stream process is told to leave"):
+            self.runner.forget_hands()
+            self._end("told to leave")
             return
-        if self.world.strikes("shard dies", self.drawn.rate("shard dies")):
-            raise Crash
-        if self.world.strikes("shard is cut off", self.drawn.rate("shard is cut off")):
+        if self.world.strikes("stream process is paused"):
             self._be_cut_off()
-        self._commit(steps)
-        self.world.after(self.world.within(1_000, 20_000), self.work)
-
-    def _step(self, number: int, shard: Shard) -> Step | None:
-        now_us = self.world.now_us()
-        if shard.offset is None:
-            return owner.started(shard, 0, "simulated", now_us)
-        rows = self.streams.store.database.read(
-            "SELECT next FROM topic_parts WHERE topic = ? AND partition = ?", (SOURCE, number)
-        )
-        todo = owner.plan(shard, rows[0][0] if rows else 0, 6, now_us)
-        if todo is None:
-            return None
-        kinds = _kinds(self.streams.store, number)[todo.first : todo.end]
-        if todo.is_given_up:
-            self.world.saw["a row was given up after deaths"] += 1
-            dead = tuple(Dead(todo.first + i, "crashed", "it kills", "") for i in range(len(kinds)))
-            return owner.ran(shard, todo, Outcome(0, 0, dead), now_us, now_us)
-        if "killer" in kinds:
-            self.streams.hands[number] = Hand(todo.first, todo.end, shard.suspect_end is not None)
-            raise Crash
-        if "poison" in kinds:
-            row = Dead(todo.first + kinds.index("poison"), "error", "ValueError: poison", "")
-            return owner.raised(shard, todo, row, now_us, now_us)
-        return owner.ran(shard, todo, _outcome(number, todo, kinds, now_us), now_us, now_us)
-
-    def _commit(self, steps: dict[int, Step]) -> None:
-        """Output, dead letters and progress of all shards: one transaction, or none of it."""
-        with_facts = {number: step for number, step in steps.items() if step.facts}
-        appends = [
-            Append(step.shard.log, self.heads[number], step.facts, step.bodies) for number, step in with_facts.items()
-        ]
-        if appends:
-            try:
-                self.store.commit(appends)
-            except SupersededError:
+            return
+        try:
+            is_busy = self.runner.tick()
+        except SupersededError:
+            raise
+        except StoreError as error:
+            if isinstance(error, DisagreementError) or not self.store.is_hurt:
                 raise
-            except StoreError:
-                for append in appends:
-                    head = self.store.head(append.log)
-                    if head == append.expected_seq:
-                        if not steps.keys() <= self.shards.keys():
-                            raise  # it does not own the shard yet: begin again
-                        self.world.after(SECOND, self.work)
-                        return
-                    if head != (append.expected_seq or 0) + len(append.facts):
-                        raise SupersededError("another process owns this shard") from None
-                self.world.saw["a shard's commit of unknown outcome had happened"] += 1
-            for number, step in with_facts.items():
-                self.heads[number] += len(step.facts)
-        self.shards |= {number: step.shard for number, step in steps.items()}
+            self.world.saw["a stream process tried its store again"] += 1
+            self.wake(PAUSE_AFTER_ERROR_US)
+            return
+        if is_busy:
+            self.wake(self.world.within(1_000, 20_000))
+        elif not self.runner.is_complete:
+            self.wake(self.world.within(200_000, SECOND))
+        elif self.runner.patience_s < POLL_S:
+            self.wake(int(self.runner.patience_s * SECOND))
+        elif self.life.is_held:
+            self.wake(HELD_US)
 
     def _be_cut_off(self) -> None:
-        """Another process takes the shards between this one's step and its commit."""
+        """Another process is given its rights between its step and its commit; it wakes up later."""
         self.is_paused = True
-        self.streams.acting = None
-        self.store.is_hurt = True
-        self.streams.begin()
+        for log in [log for log, life in self.streams.rights.items() if life is self.life]:
+            del self.streams.rights[log]
+        self.world.after(self.world.within(SECOND, 20 * SECOND), self._come_back)
+        if self.streams.acting[self.slot] is self:
+            self.streams.acting[self.slot] = None
+            self.streams.begin(self.slot)
+
+    def _come_back(self) -> None:
+        self.is_paused = False
+        if self.is_up:
+            self.world.saw["a stream process came back"] += 1
+            self.tick()
 
     def _guarded(self, work: Callable[[], None]) -> None:
-        self.store.is_hurt = False
         try:
             work()
         except Crash:
             self._end("killed")
         except (SupersededError, StoreError) as error:
-            is_acting = self.streams.acting is self
-            self._end(error.message)
+            is_acting = self.streams.acting[self.slot] is self
             if isinstance(error, SupersededError):
                 self.world.saw["an old stream process was refused"] += 1
-            if is_acting and not self.store.is_hurt:
+            self._end(error.message)
+            if is_acting and not (self.store.is_hurt or self.store.is_unsure):
                 raise DiedByItselfError(f"{self.name}: {error}") from error
+        except Exception as error:
+            self._end(repr(error))
+            raise DiedByItselfError(f"{self.name}: {error!r}") from error
 
     def _end(self, why: str) -> None:
         self.world.say(f"{self.name} ends: {why}")
-        self.is_up = False
-        if self.streams.acting is self or self.streams.acting is None:
-            self.streams.begin_soon()
-
-
-def _outcome(number: int, todo: Plan, kinds: list[str], now_us: int) -> Outcome:
-    offsets = [todo.first + i for i, kind in enumerate(kinds) if kind == "ok"]
-    output: tuple[tuple[TopicAppended, bytes], ...] = ()
-    if offsets:
-        fact = TopicAppended(OUTPUT, number, len(offsets), now_us, encoding="json")
-        output = ((fact, msgspec.json.encode(offsets)),)
-    return Outcome(len(offsets), len(kinds) - len(offsets), (), output)
-
-
-def _kinds(store: EngineSqlStore, partition: int) -> list[str]:
-    return [kind for body in _bodies(store, SOURCE, partition) for kind in msgspec.json.decode(body, type=list[str])]
-
-
-def _bodies(store: EngineSqlStore, topic: str, partition: int) -> list[bytes]:
-    rows = store.database.read(
-        "SELECT body FROM topic_blobs JOIN topic_bodies ON body_id = topic_bodies.id"
-        " WHERE topic = ? AND partition = ? ORDER BY first",
-        (topic, partition),
-    )
-    return [body for (body,) in rows]
-
-
-def check_output(store: EngineSqlStore) -> Iterator[Violation]:
-    """T1, T4, T8: the output is the function of the input prefix that the offset names, in order; the rest is dead."""
-    offsets: dict[int, int] = dict(
-        store.database.read("SELECT shard, coalesce(next_offset, 0) FROM shards WHERE stream = ?", (STREAM,))
-    )
-    for partition, end in offsets.items():
-        kinds = _kinds(store, partition)[:end]
-        found = [
-            offset for body in _bodies(store, OUTPUT, partition) for offset in msgspec.json.decode(body, type=list[int])
-        ]
-        wanted = [offset for offset, kind in enumerate(kinds) if kind == "ok"]
-        rows = store.database.read(
-            "SELECT offset FROM dead_letters WHERE stream = ? AND partition = ? ORDER BY offset", (STREAM, partition)
-        )
-        dead = [offset for (offset,) in rows]
-        given_up = set(dead) & set(wanted)
-        if found != [offset for offset in wanted if offset not in given_up]:
-            yield Violation(
-                "T1", "output is the reference over the input prefix", f"{partition}: {found}, not {wanted}"
-            )
-        bad = [offset for offset, kind in enumerate(kinds) if kind in ("poison", "killer")]
-        if [offset for offset in dead if offset not in given_up] != bad or given_up:
-            yield Violation("T8", "each poison row is one dead letter", f"{partition}: {dead}, not {bad}")
+        self.life.is_over = True
+        self.runner.close()
+        if self.streams.acting[self.slot] is self:
+            self.streams.begin_soon(self.slot)

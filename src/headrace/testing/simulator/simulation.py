@@ -1,160 +1,185 @@
-"""One seed from its draw to the auditor's verdict."""
+"""One schedule from its recipe to the auditor's verdict."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
 
-from headrace.store.sql.engine_store import EngineSqlStore
-from headrace.testing.auditor import Violation, audit
-from headrace.testing.auditor.audit import Evidence
+from headrace.runs.timers import LONGEST_WAIT_US
+from headrace.testing.auditor import Violation
+from headrace.testing.auditor.audit import Auditor, Evidence
 from headrace.testing.auditor.witness import Witness
-from headrace.testing.simulator.draw import Draw, draw
-from headrace.testing.simulator.engines import Cluster, DiedByItselfError
-from headrace.testing.simulator.graphs import draw_projects
+from headrace.testing.simulator.cluster import Cluster
+from headrace.testing.simulator.engines import DiedByItselfError
+from headrace.testing.simulator.here import RunsElsewhere
+from headrace.testing.simulator.outputs import check_output
 from headrace.testing.simulator.people import People
-from headrace.testing.simulator.shards import Streams, check_output
+from headrace.testing.simulator.probes import Probes
+from headrace.testing.simulator.projects import draw_projects
+from headrace.testing.simulator.recipe import Recipe, recipe_of
+from headrace.testing.simulator.shards import Streams
+from headrace.testing.simulator.store import MemoryStore
 from headrace.testing.simulator.world import SECOND, World
 
 QUIET_S = 3_600  # so long may it take until all has ended, once the faults have stopped
 EVENTS_MOST = 8_000  # a schedule has a few hundred; what goes in circles is stopped here
 SLOT_GRACE_US = 65 * SECOND
 TIMERS_MOST = 2_000
+NOTICED = (
+    "AttemptLost", "AttemptReturned", "AttemptFailed", "AttemptCancelled", "MapExpanded", "NodeSkipped",
+    "ItemSkipped", "InputPinned", "RunRetried", "RunCancelled", "SlotsSkipped", "TriggerSuppressed", "RunReady",
+    "TablePublished", "AliasMoved", "VersionRejected", "RetrainAsked", "WindowJudged", "EventRejected",
+    "BatchCommitted", "DeadLettered", "ShardDied", "TriggerFired",
+)  # fmt: skip
 
 
 @dataclass
 class Result:
-    """What a seed has shown. `violations` is empty where every promise was kept."""
+    """What a schedule has shown. `violations` is empty where every promise was kept."""
 
-    seed: int
-    drawn: Draw
+    recipe: Recipe
     violations: list[Violation]
     world: World
-    faults: int
     runs: int
-    events: int
+    planned: int
     saw: Counter[str] = field(default_factory=Counter[str])
+
+    @property
+    def faults(self) -> int:
+        return sum(self.world.faults.values())
 
     def trace(self) -> str:
         """A hash of all that happened."""
         return self.world.trace()
 
-    def report(self) -> str:
-        """The story of the seed and how to run it again."""
-        return "\n".join(
-            [
-                f"seed {self.seed}: {self.drawn}",
-                *self.world.story(),
-                "",
-                *(f"VIOLATED {v}" for v in self.violations),
-                f"again:  python -m headrace.testing.simulator --seed {self.seed}",
-            ]
+
+@dataclass
+class Scene:
+    """Everyone who plays in a schedule."""
+
+    world: World
+    cluster: Cluster
+    people: People
+    streams: Streams
+    elsewhere: RunsElsewhere
+    probes: Probes
+    auditor: Auditor
+    witness: Witness
+    length_us: int
+
+    def run(self) -> tuple[bool, str]:
+        """Faults, then quiet. Whether all came to its end, and what ended an engine without a cause."""
+        try:
+            self.cluster.begin()
+            self.people.plan()
+            self.streams.plan(self.people)
+            self.elsewhere.plan(self.people)
+            self.probes.plan(self.length_us // SECOND)
+            self._plan_disasters()
+            self.world.run_until(self.length_us, most=EVENTS_MOST)
+            return self._settle(), ""
+        except DiedByItselfError as error:
+            return False, str(error)
+
+    def _plan_disasters(self) -> None:
+        world = self.world
+        for fault, happens in (
+            ("engine is cut off", self.cluster.cut_off),
+            ("host dies", self.cluster.host_dies),
+            ("wall clock jumps", self._jump),
+        ):
+            for _ in range(3):
+                if world.strikes(fault):
+                    world.after(world.dice("disasters").randint(0, self.length_us), happens)
+
+    def _jump(self) -> None:
+        by_s = self.world.dice("jumps").choice((-3_600, -600, -60, 60, 600, 3_600, 7_200))
+        self.world.wall_offset_us += by_s * SECOND
+        self.world.say(f"the wall clock jumps by {by_s} s")
+        self.world.saw["the wall clock went back" if by_s < 0 else "the wall clock went forward"] += 1
+
+    def _settle(self) -> bool:
+        """The quiet phase: faults stop, and all must come to an end within the bound."""
+        world = self.world
+        self.probes.look()
+        world.is_quiet = True
+        world.say("faults stop")
+        self.cluster.end_zombies()
+        for process in self.cluster.processes:
+            process.is_paused = False
+        if self.cluster.acting is None or not self.cluster.acting.is_up:
+            self.cluster.begin()
+        self.people.complete_all()
+        self.streams.settle()
+        self.cluster.wake()
+        noticed_us = world.mono_us + LONGEST_WAIT_US  # so long may a jump of the wall clock go unnoticed
+        end_us = world.mono_us + QUIET_S * SECOND
+        while world.mono_us < end_us and world.events < EVENTS_MOST and not world.violations:
+            world.run_until(min(world.mono_us + 10 * SECOND, end_us), most=EVENTS_MOST)
+            if world.mono_us >= noticed_us and self.is_settled():
+                return True
+        return False
+
+    def is_settled(self) -> bool:
+        ask = self.cluster.store.database.read
+        is_open = ask(
+            "SELECT 1 FROM runs WHERE ended_us IS NULL UNION ALL SELECT 1 FROM inbox WHERE status IS NULL LIMIT 1"
         )
+        return not is_open and self.streams.is_settled() and not self.cluster.store.news()
 
 
-def simulate(seed: int) -> Result:
-    """Run one schedule. Deterministic: the same seed gives the same story."""
-    world = World(seed)
-    drawn = draw(world.rng)
-    store = EngineSqlStore(":memory:")
+def simulate(recipe: int | Recipe) -> Result:
+    """Run one schedule, of a seed or a recipe. Deterministic: the same gives the same story."""
+    recipe = recipe_of(recipe) if isinstance(recipe, int) else recipe
+    drawn = recipe.draw
+    world = World(recipe.seed, drawn.faults, recipe.left_out, drawn.start_us, recipe.salt)
+    store, witness = MemoryStore(), Witness()
     try:
-        return _simulate(world, drawn, store)
+        projects = draw_projects(recipe.seed, drawn, recipe.most_nodes)
+        cluster = Cluster(world, drawn, store, witness, projects)
+        people = People(world, drawn, cluster, witness, recipe.undone)
+        auditor = Auditor(store.database, projects, witness)
+        scene = Scene(
+            world, cluster, people, Streams(world, cluster, witness),
+            RunsElsewhere(world, cluster, witness), Probes(world, cluster, auditor), auditor, witness,
+            drawn.length_s * SECOND,
+        )  # fmt: skip
+        has_ended, died = scene.run()
+        violations = [Violation("P1", "no engine ends without a cause", died)] if died else []
+        violations += _verdict(scene, has_ended=has_ended, is_quiet=not died)
+        runs = store.database.read("SELECT count(*) FROM runs")[0][0]
+        _notice(world, store)
+        return Result(recipe, violations, world, runs, people.planned, world.saw)
     finally:
         store.close()
 
 
-def _simulate(world: World, drawn: Draw, store: EngineSqlStore) -> Result:
-    witness = Witness()
-    cluster = Cluster(world, drawn, store, witness, draw_projects(world.rng, drawn))
-    people = People(world, drawn, cluster)
-    streams = Streams(world, drawn, store)
-    violations: list[Violation] = []
-    has_ended = False
-    try:
-        cluster.begin()
-        people.plan()
-        streams.plan()
-        _plan_disasters(world, drawn, cluster)
-        world.run_until(drawn.length_s * SECOND, most=EVENTS_MOST)
-        has_ended = _settle(world, cluster, people, streams)
-    except DiedByItselfError as error:
-        violations.append(Violation("P1", "no engine ends without a cause", str(error)))
+def _verdict(scene: Scene, *, has_ended: bool, is_quiet: bool) -> list[Violation]:
+    world, cluster = scene.world, scene.cluster
+    if world.violations:  # it was stopped in the middle of things
+        return world.violations
     evidence = Evidence(
-        store.database, cluster.projects, witness, has_ended=has_ended, is_quiet=not violations,
+        cluster.store.database, cluster.projects, scene.witness, has_ended=has_ended, is_quiet=is_quiet,
         slots_until_us=world.now_us() - SLOT_GRACE_US if has_ended else None, code=cluster.code,
     )  # fmt: skip
-    violations += audit(evidence)
-    violations += check_output(store)
-    if not has_ended and not violations and not streams.is_settled():
-        violations.append(Violation("D5", "once faults stop, all comes to an end", "rows of a stream are unread"))
+    found = [*scene.auditor.close(evidence), *check_output(cluster.store, scene.streams.blamed)]
+    if not has_ended and is_quiet and not found:
+        what = "rows of a stream or events are unread" if world.events < EVENTS_MOST else "it goes in circles"
+        found.append(Violation("D5", "once faults stop, all comes to an end", what))
+    if has_ended and cluster.acting is not None:
+        state = cluster.acting.engine.machine.state
+        if state.runs or any(worker.flights for worker in state.pool.workers.values()):
+            found.append(Violation("D6", "an engine at rest holds nothing", f"{list(state.runs)}"))
     if cluster.timers_most > TIMERS_MOST:
-        violations.append(Violation("D6", "timers of the engine are bounded", f"{cluster.timers_most} at once"))
-    runs = store.database.read("SELECT count(*) FROM runs")[0][0]
-    _notice(world, store)
-    return Result(
-        world.seed, drawn, violations, world, sum(world.faults.values()), runs, world.events,
-        world.saw,
-    )  # fmt: skip
+        found.append(Violation("D6", "timers of the engine are bounded", f"{cluster.timers_most} at once"))
+    return found
 
 
-def _plan_disasters(world: World, drawn: Draw, cluster: Cluster) -> None:
-    span_us = drawn.length_s * SECOND
-    for _ in range(3):
-        if world.chance(drawn.rate("engine is cut off")):
-            world.faults["engine is cut off"] += 1
-            world.after(world.within(0, span_us), cluster.cut_off)
-        if world.chance(drawn.rate("wall clock jumps")):
-            world.faults["wall clock jumps"] += 1
-            world.after(world.within(0, span_us), _jump, world)
-
-
-def _jump(world: World) -> None:
-    by_s = world.rng.choice((-3_600, -600, -60, 60, 600, 3_600, 7_200))
-    world.wall_offset_us += by_s * SECOND
-    world.say(f"the wall clock jumps by {by_s} s")
-    world.saw["the wall clock went back" if by_s < 0 else "the wall clock went forward"] += 1
-
-
-def _settle(world: World, cluster: Cluster, people: People, streams: Streams) -> bool:
-    """The quiet phase: faults stop, and all must come to an end within the bound."""
-    world.is_quiet = True
-    world.say("faults stop")
-    cluster.end_zombies()
-    for process in cluster.processes:
-        process.is_paused = False
-    if cluster.acting is None or not cluster.acting.is_up:
-        cluster.begin()
-    people.complete_all()
-    if streams.processes:
-        streams.begin()
-        streams.wake()
-    cluster.wake()
-    end_us = world.mono_us + QUIET_S * SECOND
-    while world.mono_us < end_us and world.events < EVENTS_MOST:
-        world.run_until(min(world.mono_us + 10 * SECOND, end_us), most=EVENTS_MOST)
-        if _is_settled(cluster) and streams.is_settled():
-            return True
-    return False
-
-
-def _is_settled(cluster: Cluster) -> bool:
-    ask = cluster.store.database.read
-    return not ask(
-        "SELECT 1 FROM runs WHERE ended_us IS NULL UNION ALL SELECT 1 FROM inbox WHERE status IS NULL LIMIT 1"
-    )
-
-
-def _notice(world: World, store: EngineSqlStore) -> None:
+def _notice(world: World, store: MemoryStore) -> None:
     """Count the interesting states that the facts show."""
     kinds = dict(store.database.read("SELECT kind, count(*) FROM facts GROUP BY kind"))
-    for kind in (
-        "AttemptLost", "AttemptReturned", "AttemptFailed", "AttemptCancelled", "MapExpanded", "NodeSkipped",
-        "ItemSkipped", "InputPinned", "RunRetried", "RunCancelled", "SlotsSkipped", "TriggerSuppressed", "RunReady",
-        "TablePublished", "AliasMoved", "VersionRejected", "RetrainAsked", "WindowJudged", "EventRejected",
-        "BatchCommitted", "DeadLettered", "ShardDied",
-    ):  # fmt: skip
+    for kind in NOTICED:
         if kinds.get(kind):
             world.saw[kind] += 1
-    epochs = kinds.get("LogTaken", 0)
-    if epochs > 2:
+    if kinds.get("LogTaken", 0) > 2:
         world.saw["a third engine took over"] += 1

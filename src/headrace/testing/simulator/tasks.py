@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import dataclass, replace
 
 import msgspec
 
+from headrace.runs.active import Active
 from headrace.runs.commands import StartAttempt
-from headrace.runs.effects import NO_EFFECTS, Effects, Judged, Registered
+from headrace.runs.effects import NO_EFFECTS, Effects, JudgedWindow, RegisteredModel
 from headrace.runs.facts import TableWrite, TopicWrite, Value
-from headrace.runs.machine import Active
+from headrace.testing.auditor.data import effect_of
 from headrace.testing.simulator.draw import Draw
 from headrace.testing.simulator.world import SECOND, World
 
@@ -35,16 +37,17 @@ class Behaviour:
 
 
 def outcome_of(world: World, drawn: Draw, start: StartAttempt, active: Active) -> Behaviour:
-    """Drawn anew for each attempt."""
-    took_us = world.rng.choice((200, 1_000, 20_000, 300_000, 3 * SECOND))
-    dataset = "topic:clicks" if drawn.has("pins") and world.chance(0.4) else None
-    if world.chance(0.0 if world.is_quiet else drawn.failure):
-        return Behaviour(took_us, error="ValueError: simulated", retryable=world.chance(0.8), dataset=dataset)
-    return Behaviour(took_us, _value(world, start.node.target), None, True, _effects(world, start, active), dataset)
+    """Thrown with dice of the attempt's own, so it does the same whatever else happens."""
+    place = f"{active.pipeline}/{start.node.name}/{start.path}/{start.item}/{start.attempt}/{start.epoch}"
+    rng = random.Random(f"{world.seed}/{place}/{world.ordinal(active.pipeline, start.run)}")
+    took_us = rng.choice((200, 1_000, 20_000, 300_000, 3 * SECOND))
+    dataset = "topic:clicks" if drawn.has("pins") and rng.random() < 0.4 else None
+    if not world.is_quiet and rng.random() < drawn.failure:
+        return Behaviour(took_us, error="ValueError: simulated", retryable=rng.random() < 0.8, dataset=dataset)
+    return Behaviour(took_us, _value(rng, start.node.target), None, True, _effects(rng, start, active), dataset)
 
 
-def _value(world: World, target: str) -> Value:
-    rng = world.rng
+def _value(rng: random.Random, target: str) -> Value:
     match target:
         case "m:list":
             n = rng.randint(0, 3)
@@ -58,33 +61,32 @@ def _value(world: World, target: str) -> Value:
             return Value("json", "1")
 
 
-def _effects(world: World, start: StartAttempt, active: Active) -> Effects:
+def _effects(rng: random.Random, start: StartAttempt, active: Active) -> Effects:
     node = start.node
     if node.kind == "register":
-        return Effects(models=(_registered(world, active),))
+        return Effects(models=(_registered(rng),))
     if node.kind == "monitor":
-        return Effects(windows=(_judged(world, active),))
+        return Effects(windows=(_judged(rng, active),))
+    path = ".".join(map(str, start.path))
+    made = effect_of((start.run, node.name, path, start.item, start.attempt)).decode()
     if node.kind == "append":
-        write = TopicWrite(node.target, 0, world.rng.randint(1, 5), f"{start.run}/{node.name}/{start.epoch}")
-        return Effects(topics=(write,))
+        return Effects(topics=(TopicWrite(node.target, 0, rng.randint(1, 5), made),))
     if node.to is not None:
-        path = f"{start.run}/{node.name}/{start.path}/{start.item}/{start.attempt}-{start.epoch}"
-        return Effects(tables=(TableWrite(node.to, world.rng.choice(("whole", "key")), path, 1, 1, ""),))
+        return Effects(tables=(TableWrite(node.to, rng.choice(("whole", "key")), made, 1, 1, ""),))
     return NO_EFFECTS
 
 
-def _registered(world: World, active: Active) -> Registered:
-    del active
-    gain = {"metric": "auc", "champion": 0.7, "challenger": 0.7 + world.rng.uniform(-0.1, 0.1), "se": 0.01,
-            "gain": world.rng.uniform(-0.1, 0.1), "n": 10, "blocks": 3}  # fmt: skip
-    against = world.rng.choice((0, 1, 1, 2))
-    return Registered(
+def _registered(rng: random.Random) -> RegisteredModel:
+    gain = {"metric": "auc", "champion": 0.7, "challenger": 0.7 + rng.uniform(-0.1, 0.1), "se": 0.01,
+            "gain": rng.uniform(-0.1, 0.1), "n": 10, "blocks": 3}  # fmt: skip
+    against = rng.choice((0, 1, 1, 2))
+    return RegisteredModel(
         "model", "json", "path", "digest", 1, "m:predict", 0, 1, 1, against, gain, {"auc": 0.7}, msgspec.Raw(b"null")
     )
 
 
-def _judged(world: World, active: Active) -> Judged:
+def _judged(rng: random.Random, active: Active) -> JudgedWindow:
     assert active.window is not None
-    crossed = {which: world.rng.choice((True, True, False, None)) for which in ("drift", "performance")}
+    crossed = {which: rng.choice((True, True, False, None)) for which in ("drift", "performance")}
     monitor = active.pipeline.removeprefix("monitor:")
-    return Judged(monitor, "model", active.window, 1, 10, True, "simulated", None, crossed)
+    return JudgedWindow(monitor, "model", active.window, 1, 10, True, "simulated", None, crossed)

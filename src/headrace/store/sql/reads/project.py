@@ -1,4 +1,4 @@
-"""The deployed project and the small state of pipelines: code versions, pauses, schedules, cursors."""
+"""The deployed project and the small state of pipelines: code versions, pauses, schedules."""
 
 from __future__ import annotations
 
@@ -43,11 +43,6 @@ def schedules(db: Database) -> dict[tuple[str, str], int]:
     """(pipeline, slug) → the last slot that is used up, UTC microseconds."""
     rows = db.read("SELECT pipeline, slug, last_us FROM schedules")
     return {(pipeline, slug): last_us for pipeline, slug, last_us in rows}
-
-
-def cursors(db: Database, owner: str) -> dict[str, int]:
-    """Log → seq up to which `owner` has acted on it."""
-    return dict(db.read("SELECT log, seq FROM cursors WHERE owner = ?", (owner,)))
 
 
 def playback(db: Database) -> tuple[int, int] | None:

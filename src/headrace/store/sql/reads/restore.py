@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from headrace.runs.rows import ActiveRun, CellRow, ItemRow, ScopeRow
+from headrace.data.facts import Part
+from headrace.runs.rows import ActiveRun, CellRow, ItemRow, Restored, ScopeRow
 from headrace.store.sql.connection import Database
 from headrace.store.sql.reads.rows import plain, selected
 from headrace.store.sql.reads.runs import (
@@ -24,58 +25,57 @@ from headrace.store.sql.reads.runs import (
     run_row,
 )
 
-
-class Snapshot(msgspec.Struct, frozen=True):
-    """One moment of the store, as seen by the owner of `log`.
-
-    `head` and `epoch` are the log's; `code` is the current code version and `project` the canonical JSON of its
-    definitions ("" and b"" before the first deploy).
-    """
-
-    log: str
-    head: int
-    epoch: int
-    code: str
-    project: bytes
-    runs: tuple[ActiveRun, ...]
-    paused: frozenset[str]
-    schedules: dict[tuple[str, str], int]  # (pipeline, slug) → the last slot that is used up
-    cursors: dict[str, int]  # log → seq up to which this log has acted on it
-    tables: dict[str, int]  # table → last version
-    topics: dict[str, int | None]  # topic → event time through which it is declared complete
-    models: dict[str, int]  # model → last version
-    aliases: dict[tuple[str, str], int]  # (model, alias) → version
-    controllers: dict[str, bytes]  # model → canonical JSON of its controller's state
-    streaks: dict[str, tuple[int, int]]  # asker → (length, window end)
-    windows: dict[str, int]  # monitor → end of its last window
-    playback: tuple[int, int] | None  # (step, through_us)
+_PARTS = msgspec.json.Decoder(tuple[Part, ...])
 
 
-def restore(db: Database, log: str) -> Snapshot:
-    """All of it in one read transaction."""
+def restore(db: Database, log: str) -> Restored:
+    """All of it in one read transaction, so that the rows fit together."""
     with db.reading(is_snapshot=True) as connection:
         ask = connection.execute
-        head, epoch = ask("SELECT head, epoch FROM logs WHERE name = ?", (log,)).fetchone() or (0, 0)
-        code = ask("SELECT code, project FROM current_code JOIN codes USING (code)").fetchone() or ("", "")
-        return Snapshot(
-            log=log,
-            head=head,
-            epoch=epoch,
-            code=code[0],
-            project=code[1].encode(),
-            runs=tuple(_active_runs(connection, log)),
+        runs = tuple(_active_runs(connection, log))
+        code = (ask("SELECT code FROM current_code").fetchone() or ("",))[0]
+        served, since_us = _champions(connection)
+        return Restored(
+            code=code,
+            codes=_codes(connection, {code, *(run.run.code for run in runs)} - {""}),
+            runs=runs,
             paused=frozenset(name for (name,) in ask("SELECT pipeline FROM paused WHERE is_paused")),
             schedules=_pairs(ask("SELECT pipeline, slug, last_us FROM schedules")),
-            cursors=dict(ask("SELECT log, seq FROM cursors WHERE owner = ?", (log,))),
-            tables=dict(ask("SELECT name, version FROM tables")),
-            topics=dict(ask("SELECT name, complete_through_us FROM topics")),
+            tables={
+                name: (version, _PARTS.decode(parts))
+                for name, version, parts in ask(
+                    "SELECT t.name, t.version, v.parts FROM tables t JOIN table_versions v USING (name, version)"
+                )
+            },
             models=dict(ask("SELECT name, last_version FROM models")),
             aliases=_pairs(ask("SELECT model, alias, version FROM aliases")),
+            served=served,
+            champion_since_us=since_us,
             controllers={model: state.encode() for model, state in ask("SELECT model, state FROM controllers")},
             streaks={asker: (n, end) for asker, n, end in ask("SELECT asker, length, window_end_us FROM streaks")},
-            windows=dict(ask("SELECT monitor, max(end_us) FROM windows GROUP BY monitor")),
-            playback=ask("SELECT step, through_us FROM playback").fetchone(),
+            monitored_us=dict(
+                ask(
+                    "SELECT substr(pipeline, 9), max(window_end_us) FROM runs WHERE pipeline LIKE 'monitor:%'"
+                    " AND cause = 'monitor' GROUP BY pipeline"
+                )
+            ),
         )
+
+
+def _codes(connection: sqlite3.Connection, wanted: Iterable[str]) -> dict[str, bytes]:
+    sql = "SELECT project FROM codes WHERE code = ?"
+    return {code: body.encode() for code in wanted for (body,) in connection.execute(sql, (code,))}
+
+
+def _champions(connection: sqlite3.Connection) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
+    """Of every model its champions in order, and from which event time the first one serves."""
+    served: dict[str, tuple[int, ...]] = {}
+    since_us: dict[str, int] = {}
+    history = "SELECT model, version, coalesce(event_us, at_us) FROM alias_history WHERE alias = 'champion'"
+    for model, version, event_us in connection.execute(f"{history} ORDER BY at_us, log, seq"):
+        served[model] = (*served.get(model, ()), version)
+        since_us.setdefault(model, event_us)
+    return served, since_us
 
 
 def active_runs(db: Database, log: str) -> list[ActiveRun]:

@@ -19,6 +19,7 @@ from headrace.runs.facts import (
     Value,
 )
 from headrace.runs.rows import CellRow, ItemRow, RunRow, ScopeRow
+from headrace.runs.slot_key import slot_of, slot_prefix
 from headrace.store.sql import kinds
 from headrace.store.sql.connection import Database
 from headrace.store.sql.reads.rows import PAGE, build, page, plain, selected
@@ -94,6 +95,15 @@ def run(db: Database, run: str) -> RunRow | None:
 def run_by_key(db: Database, key: str) -> RunRow | None:
     rows = db.read(f"SELECT {RUN_COLUMNS} FROM runs WHERE key = ?", (key,))
     return run_row(rows[0]) if rows else None
+
+
+def slots_run(db: Database, pipeline: str, slug: str, after_us: int) -> list[int]:
+    """The slots of a schedule after that instant that have a run, in order."""
+    prefix = slot_prefix(pipeline, slug)
+    # Instants from 2001 to 2286 have 16 digits in microseconds, so keys are in their order.
+    bounds = (f"{prefix}{max(after_us, 10**15)}", f"{prefix}:")
+    keys = db.read("SELECT key FROM runs WHERE key > ? AND key < ? ORDER BY key", bounds)
+    return [slot_of(pipeline, key)[1] for (key,) in keys]
 
 
 def latest(db: Database) -> dict[str, RunRow]:

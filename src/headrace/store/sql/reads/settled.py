@@ -28,7 +28,7 @@ def unsettled(
         return [
             *_runs(connection),
             *_requests(connection),
-            *_cursors(connection),
+            *_news(connection),
             *_shards(connection, sources, heads),
             *_triggers(connection, triggers, heads),
             *_models(connection, bound),
@@ -54,16 +54,8 @@ def _requests(connection: Connection) -> Iterator[str]:
         yield f"request {request} ({verb}) is not answered"
 
 
-def _cursors(connection: Connection) -> Iterator[str]:
-    # What a follower acts on; the rest of a log moves no cursor.
-    sql = """
-        SELECT l.name, count(*) FROM logs l
-        JOIN facts f ON f.log = l.name AND f.kind IN ('TriggerFired', 'TablePublished')
-            AND f.seq > coalesce((SELECT c.seq FROM cursors c WHERE c.owner = 'engine' AND c.log = l.name), 0)
-        WHERE substr(l.name, 1, 8) = 'trigger:' OR substr(l.name, 1, 4) = 'run:'
-        GROUP BY l.name
-    """
-    for log, n in connection.execute(sql):
+def _news(connection: Connection) -> Iterator[str]:
+    for log, n in connection.execute("SELECT log, count(*) FROM news GROUP BY log"):
         yield f"the engine has not followed {n} news of {log}"
 
 

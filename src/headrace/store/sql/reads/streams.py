@@ -12,12 +12,17 @@ from headrace.streams.facts import Bound
 
 
 class ShardRow(msgspec.Struct, frozen=True):
-    """One shard. `next_offset` is None until it starts, `why` says what it waits for, totals are of all batches."""
+    """One shard. `next_offset` is None until it starts at `start_offset`, because of `start_why`.
+
+    `why` says what it waits for, totals are of all batches.
+    """
 
     stream: str
     shard: int
     next_batch: int
     next_offset: int | None
+    start_offset: int | None
+    start_why: str | None
     watermark_us: int | None
     model: str | None
     model_version: int | None
@@ -82,8 +87,8 @@ class TriggerRow(msgspec.Struct, frozen=True):
 
 
 _SHARDS = (
-    "SELECT stream, shard, next_batch, next_offset, watermark_us, model, model_version, model_problem, why, is_stopped,"
-    " until_us, deaths, rows_in, rows_out, filtered, dead, code, at_us FROM shards"
+    "SELECT stream, shard, next_batch, next_offset, start_offset, start_why, watermark_us, model, model_version,"
+    " model_problem, why, is_stopped, until_us, deaths, rows_in, rows_out, filtered, dead, code, at_us FROM shards"
 )
 _BATCHES = (
     "SELECT stream, shard, n, first, end_offset, rows_in, rows_out, filtered, dead, code, watermark_us, bound, sides,"
@@ -153,7 +158,7 @@ def trigger(db: Database, pipeline: str, slug: str) -> TriggerRow | None:
 
 
 def _shard(row: tuple[Any, ...]) -> ShardRow:
-    return build(ShardRow, *row[:9], bool(row[9]), *row[10:])
+    return build(ShardRow, *row[:11], bool(row[11]), *row[12:])
 
 
 def _trigger(row: tuple[Any, ...]) -> TriggerRow:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import heapq
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from headrace.errors import StoreError
 from headrace.store.sql.connection import Database
-from headrace.store.sql.reads.rows import page
+from headrace.store.sql.reads.rows import PAGE, page
 
 BLOB_COLUMNS = (
     "topic, partition, first, rows, encoding, size_bytes, min_time_us, max_time_us, min_known_us, max_known_us, at_us,"
@@ -81,6 +83,21 @@ def heads(db: Database, topic: str) -> dict[int, int]:
     return dict(db.read("SELECT partition, next FROM topic_parts WHERE topic = ? ORDER BY partition", (topic,)))
 
 
+def partitions(db: Database) -> dict[str, int]:
+    """Topic → how many partitions it was declared with when its first rows came. Topics without rows are not in it."""
+    return dict(db.read("SELECT name, partitions FROM topics WHERE partitions IS NOT NULL"))
+
+
+def all_heads(db: Database, topics: Collection[str]) -> dict[str, dict[int, int]]:
+    """The same of several topics in one query, so of one moment."""
+    found: dict[str, dict[int, int]] = {topic: {} for topic in topics}
+    marks = ", ".join("?" * len(found))
+    sql = f"SELECT topic, partition, next FROM topic_parts WHERE topic IN ({marks}) ORDER BY topic, partition"
+    for topic, partition, end in db.read(sql, tuple(found)):
+        found[topic][partition] = end
+    return found
+
+
 def columns(db: Database, topic: str) -> dict[str, str] | None:
     """Column → type word of a topic that took its columns from what was appended; None where it took none."""
     rows = db.read("SELECT schema FROM topics WHERE name = ? AND schema IS NOT NULL", (topic,))
@@ -97,14 +114,20 @@ def blobs(
     db: Database, topic: str, partition: int, first: int, end: int | None = None, *, limit: int = 1000
 ) -> list[BlobRow]:
     """Blobs that hold any of the offsets [first, end), in order, at most `limit`."""
-    sql = f"""
-        SELECT {BLOB_COLUMNS} FROM topic_blobs
-        WHERE topic = ?1 AND partition = ?2 AND first < ?4 AND first + rows > ?3 AND first >= coalesce(
-            (SELECT max(first) FROM topic_blobs WHERE topic = ?1 AND partition = ?2 AND first <= ?3), 0)
-        ORDER BY first LIMIT ?5
-    """
     given = (topic, partition, first, _END if end is None else end, page(limit))
-    return [BlobRow(*row) for row in db.read(sql, given)]
+    return [BlobRow(*row) for row in db.read(_BLOBS, given)]
+
+
+def filled(
+    db: Database, topic: str, partition: int, first: int, end: int, *, limit: int
+) -> list[tuple[BlobRow, bytes]]:
+    """The same blobs with their bytes. Raises StoreError (HR4040) where bytes are gone that should be there."""
+    rows = db.read(_FILLED, (topic, partition, first, end, page(limit)))
+    found = [(BlobRow(*row[:-1]), row[-1]) for row in rows]
+    gone = next((blob for blob, body in found if body is None), None)
+    if gone is not None:
+        raise _gone(db, gone)
+    return found
 
 
 def blobs_between(
@@ -135,13 +158,24 @@ def blobs_between(
     return found if ends is None else [blob for blob in found if blob.first < ends.get(blob.partition, 0)]
 
 
-def tail(db: Database, topic: str, *, limit: int = 20) -> list[BlobRow]:
-    """The newest blobs over all partitions, newest first."""
-    rows: list[BlobRow] = []
-    for partition in heads(db, topic):
-        sql = f"SELECT {BLOB_COLUMNS} FROM topic_blobs WHERE topic = ? AND partition = ? ORDER BY first DESC LIMIT ?"
-        rows.extend(BlobRow(*row) for row in db.read(sql, (topic, partition, page(limit))))
-    return sorted(rows, key=lambda blob: (blob.at_us, blob.log, blob.seq), reverse=True)[:limit]
+def newest(db: Database, topic: str) -> Iterator[BlobRow]:
+    """The blobs of all partitions, newest first, read page by page as they are asked for."""
+    return heapq.merge(*(_newest(db, topic, part) for part in heads(db, topic)), key=_when, reverse=True)
+
+
+def _newest(db: Database, topic: str, partition: int) -> Iterator[BlobRow]:
+    sql = (
+        f"SELECT {BLOB_COLUMNS} FROM topic_blobs WHERE topic = ? AND partition = ? AND first < ?"
+        " ORDER BY first DESC LIMIT ?"
+    )
+    before = _END
+    while rows := db.read(sql, (topic, partition, before, PAGE)):
+        yield from (BlobRow(*row) for row in rows)
+        before = rows[-1][2]
+
+
+def _when(blob: BlobRow) -> tuple[int, str, int]:
+    return blob.at_us, blob.log, blob.seq
 
 
 def blob_at(db: Database, topic: str, partition: int, offset: int) -> BlobRow | None:
@@ -151,17 +185,41 @@ def blob_at(db: Database, topic: str, partition: int, offset: int) -> BlobRow | 
 
 
 def bodies(db: Database, blobs: Sequence[BlobRow]) -> list[bytes]:
-    """The bytes of these blobs, in their order. Blobs are immutable, so many statements see the same."""
+    """The bytes of these blobs, in their order. Blobs are immutable, so many statements see the same.
+
+    Raises StoreError (HR4040) where bytes are gone that should be there.
+    """
     found: dict[int, bytes] = {}
     ids = [blob.body_id for blob in blobs if blob.body_id is not None]
     for start in range(0, len(ids), _BODIES_AT_ONCE):
         some = ids[start : start + _BODIES_AT_ONCE]
         marks = ", ".join("?" * len(some))
         found.update(db.read(f"SELECT id, body FROM topic_bodies WHERE id IN ({marks})", some))
-    return [found[blob.body_id] for blob in blobs if blob.body_id is not None]
+    bodies: list[bytes] = []
+    for blob in blobs:
+        if blob.body_id not in found:
+            raise _gone(db, blob)
+        bodies.append(found[blob.body_id])
+    return bodies
+
+
+def _gone(db: Database, blob: BlobRow) -> StoreError:
+    return StoreError(
+        f"the bytes of the rows of {blob.topic}/{blob.partition} from offset {blob.first:,} on are gone",
+        where=db.path,
+        cure="the database is damaged: headrace doctor shows what else is; restore a copy",
+        code="HR4040",
+    )
 
 
 _PART_COLUMNS = "topic, partition, next, size_bytes, max_time_us, max_known_us, last_us"
 _BOUNDS = {"time": ("min_time_us", "max_time_us"), "known": ("min_known_us", "max_known_us")}
 _END = 1 << 62
+_WITHIN = """
+    WHERE topic = ?1 AND partition = ?2 AND first < ?4 AND first + rows > ?3 AND first >= coalesce(
+        (SELECT max(first) FROM topic_blobs WHERE topic = ?1 AND partition = ?2 AND first <= ?3), 0)
+    ORDER BY first LIMIT ?5
+"""
+_BLOBS = f"SELECT {BLOB_COLUMNS} FROM topic_blobs {_WITHIN}"
+_FILLED = f"SELECT {BLOB_COLUMNS}, body FROM topic_blobs LEFT JOIN topic_bodies ON topic_bodies.id = body_id {_WITHIN}"
 _BODIES_AT_ONCE = 64

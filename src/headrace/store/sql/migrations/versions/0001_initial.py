@@ -30,6 +30,12 @@ CREATE TABLE cursors (
     PRIMARY KEY (owner, log)
 ) WITHOUT ROWID;
 
+CREATE TABLE news (
+    log TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    PRIMARY KEY (log, seq)
+) WITHOUT ROWID;
+
 CREATE TABLE inbox (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     key TEXT NOT NULL UNIQUE,
@@ -40,7 +46,8 @@ CREATE TABLE inbox (
     answer TEXT,
     answered_us INTEGER
 );
-CREATE INDEX inbox_unanswered ON inbox (id) WHERE status IS NULL
+CREATE INDEX inbox_unanswered ON inbox (id) WHERE status IS NULL;
+CREATE INDEX inbox_answered ON inbox (answered_us) WHERE status IS NOT NULL
 """
 
 _PROJECT = """
@@ -202,7 +209,8 @@ CREATE INDEX table_versions_of_run ON table_versions (run);
 CREATE TABLE topics (
     name TEXT PRIMARY KEY,
     complete_through_us INTEGER,
-    schema TEXT
+    schema TEXT,
+    partitions INTEGER
 ) WITHOUT ROWID;
 
 CREATE TABLE topic_parts (
@@ -246,6 +254,8 @@ CREATE TABLE shards (
     shard INTEGER NOT NULL,
     next_batch INTEGER NOT NULL DEFAULT 0,
     next_offset INTEGER,
+    start_offset INTEGER,
+    start_why TEXT,
     watermark_us INTEGER,
     model TEXT,
     model_version INTEGER,

@@ -1,0 +1,215 @@
+"""What an append is made of: rows or raw records as facts and blobs by partition, and their commit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import polars as pl
+import xxhash
+from numpy.typing import NDArray
+
+from headrace.base.facts import Fact
+from headrace.connectors import payloads
+from headrace.connectors.blob import PAYLOAD, bounds, pack
+from headrace.connectors.fitting import fit
+from headrace.connectors.shapes import Shapes
+from headrace.data.events import OffsetRange
+from headrace.data.facts import TopicAppended, TopicShaped
+from headrace.definitions.project import TableDef, TopicDef
+from headrace.errors import StoreError
+from headrace.ports import Append, Store
+
+BLOB_ROWS = 65_536
+"""The most rows of one blob: a reader always holds a whole one."""
+_TIME, _KNOWN = "time", "known"
+_hash = xxhash.xxh3_64_intdigest
+
+Numbers = NDArray[np.unsignedinteger[Any]]
+
+
+def prepare(
+    topic: TopicDef, rows: pl.DataFrame | list[dict[str, Any]], at_us: int
+) -> list[tuple[TopicAppended, bytes]]:
+    """The facts and bytes that append these rows, by partition; the store gives out the offsets.
+
+    Rows keep their order within a partition. Without a key an append goes to one partition, another one each time.
+    Raises `SchemaError` that names the first row and column that do not fit; nothing is appended then.
+    """
+    return prepare_parts(topic, rows, [len(rows)], at_us)[0]
+
+
+def prepare_parts(
+    topic: TopicDef, rows: pl.DataFrame | list[dict[str, Any]], sizes: Sequence[int], at_us: int
+) -> list[list[tuple[TopicAppended, bytes]]]:
+    """The same for rows that are several appends, each of so many rows: they are fitted together."""
+    frame = fit(topic, rows)
+    numbers = None
+    if topic.key is not None and topic.partitions > 1 and len(frame):
+        numbers = _numbers(frame[topic.key], topic.partitions)
+    found: list[list[tuple[TopicAppended, bytes]]] = []
+    start = 0
+    for size in sizes:
+        part = frame if size == len(frame) else frame.slice(start, size)
+        own = None if numbers is None else numbers[start : start + size]
+        found.append(
+            [
+                _packed(
+                    topic, number, piece, "arrow", _column(piece, topic.event_time), _column(piece, topic.known), at_us
+                )
+                for number, piece in _parted(topic, part, own, at_us)
+            ]
+        )
+        start += size
+    return found
+
+
+def prepare_json(topic: TopicDef, lines: list[bytes], at_us: int) -> list[tuple[TopicAppended, bytes]]:
+    """The same for raw JSON records, kept as they came.
+
+    Only key and times are looked at now; a record that does not fit the schema is found by who reads it.
+    """
+    if not lines:
+        return []
+    keys, time, known = payloads.heads(topic, lines)
+    payload = pl.Series(PAYLOAD, lines, dtype=pl.Binary)
+    numbers = None
+    if keys is not None and topic.partitions > 1:
+        # A record without a key still has a place: that of its bytes.
+        texts = keys.cast(pl.Binary).fill_null(payload) if keys.null_count() else keys
+        numbers = _numbers(texts, topic.partitions)
+    times = {_TIME: time, _KNOWN: known}
+    frame = pl.DataFrame([payload, *(column.alias(name) for name, column in times.items() if column is not None)])
+    return [
+        _packed(
+            topic, number, part.get_column(PAYLOAD).to_frame(), "json",
+            part.get_column(_TIME, default=None), part.get_column(_KNOWN, default=None), at_us,
+        )
+        for number, part in _parted(topic, frame, numbers, at_us)
+    ]  # fmt: skip
+
+
+def appends(
+    log: str,
+    prepared: Iterable[tuple[TopicAppended, bytes]],
+    shape: TopicShaped | None = None,
+    *,
+    expected_seq: int | None = None,
+) -> Append:
+    """The `Append` that commits what `prepare` made, and the columns where they are new; by default to a log with
+    many writers."""
+    pairs = list(prepared)
+    facts = (*(fact for fact, _ in pairs), *(() if shape is None else (shape,)))
+    return Append(log, expected_seq, facts, {at: body for at, (_, body) in enumerate(pairs)})
+
+
+def append(
+    store: Store, log: str, topic: TopicDef, rows: pl.DataFrame | list[dict[str, Any]], at_us: int
+) -> tuple[OffsetRange, ...]:
+    """Append now, durably, as a client among others. Returns where the rows lie."""
+    while True:
+        seen = None if topic.schema is not None else store.topic_columns(topic.name)
+        shaped = Shapes(lambda _, known=seen: known).shape(topic, rows, at_us)
+        prepared = prepare(shaped.topic, shaped.rows, at_us)
+        if not prepared:
+            return ()
+        try:
+            return ranges(store.commit([appends(log, prepared, shaped.fact)]).facts[log])
+        except StoreError:
+            if shaped.fact is None or store.topic_columns(topic.name) == seen:
+                raise
+            # Another writer gave the topic its columns meanwhile: these rows have to fit them.
+
+
+def ranges(facts: Iterable[Fact]) -> tuple[OffsetRange, ...]:
+    """Where the rows of stored `TopicAppended` facts lie; neighbours are one range."""
+    found: list[OffsetRange] = []
+    for fact in facts:
+        if not isinstance(fact, TopicAppended):
+            continue
+        first, end = fact.first, fact.first + fact.rows
+        if found and (found[-1].topic, found[-1].partition, found[-1].end) == (fact.topic, fact.partition, first):
+            first = found.pop().first
+        found.append(OffsetRange(fact.topic, fact.partition, first, end))
+    return tuple(found)
+
+
+def partitions(keys: pl.Series, n: int) -> pl.Series:
+    """The partition of each key: xxh3 of its text as UTF-8, modulo `n`.
+
+    >>> partitions(pl.Series(["EWR", "JFK", "LGA"]), 4).to_list()
+    [2, 3, 2]
+    """
+    return pl.Series(_numbers(keys, n))
+
+
+def history_topic(table: TableDef) -> TopicDef:
+    """The topic in which a table with `known` keeps its history."""
+    return TopicDef(name=table.name, schema=table.schema, key=table.key, event_time=table.known, known=table.known)
+
+
+def _parted(
+    topic: TopicDef, frame: pl.DataFrame, numbers: Numbers | None, at_us: int
+) -> list[tuple[int, pl.DataFrame]]:
+    """The rows by partition, in pieces that a reader can hold in memory. `numbers`: the partition of each row."""
+    if frame.is_empty():
+        return []
+    if numbers is None:
+        parts = [(0 if topic.partitions == 1 else _hash(b"%d" % at_us) % topic.partitions, frame)]
+    elif (numbers == numbers[0]).all():
+        parts = [(int(numbers[0]), frame)]
+    else:
+        parts = _by_number(frame, numbers)
+    return [
+        (number, piece)
+        for number, part in parts
+        for piece in ([part] if len(part) <= BLOB_ROWS else part.iter_slices(BLOB_ROWS))
+    ]
+
+
+def _by_number(frame: pl.DataFrame, numbers: Numbers) -> list[tuple[int, pl.DataFrame]]:
+    # One gather and slices of it: a query per partition takes six times as long for a few rows.
+    rows = frame[np.argsort(numbers, kind="stable")]
+    ends = np.cumsum(np.bincount(numbers)).tolist()
+    spans = enumerate(pairwise((0, *ends)))
+    return [(number, rows.slice(start, end - start)) for number, (start, end) in spans if end > start]
+
+
+def _numbers(keys: pl.Series, n: int) -> Numbers:
+    texts = keys if keys.dtype == pl.Binary else keys.cast(pl.String).cast(pl.Binary)
+    hashes = np.array(list(map(_hash, texts.to_list())), dtype=np.uint64)
+    return (hashes % np.uint64(n)).astype(np.min_scalar_type(n))
+
+
+def _packed(
+    topic: TopicDef,
+    partition: int,
+    frame: pl.DataFrame,
+    encoding: str,
+    time: pl.Series | None,
+    known: pl.Series | None,
+    at_us: int,
+) -> tuple[TopicAppended, bytes]:
+    body = pack(frame)
+    min_time_us, max_time_us = (at_us, at_us) if topic.event_time is None else bounds(time)
+    min_known_us, max_known_us = (at_us, at_us) if topic.known is None else bounds(known)
+    fact = TopicAppended(
+        topic=topic.name,
+        partition=partition,
+        rows=len(frame),
+        at_us=at_us,
+        encoding=encoding,
+        min_time_us=min_time_us,
+        max_time_us=max_time_us,
+        min_known_us=min_known_us,
+        max_known_us=max_known_us,
+        size_bytes=len(body),
+        partitions=topic.partitions,
+    )
+    return fact, body
+
+
+def _column(frame: pl.DataFrame, name: str | None) -> pl.Series | None:
+    return None if name is None else frame[name]

@@ -1,0 +1,232 @@
+"""The format of the log's blobs: rows to bytes, and any number of blobs back to one frame.
+
+A blob's bytes are the xxh3 of what follows (8 bytes, big-endian) and an Arrow IPC stream: the topic's columns, or for
+raw JSON the one column `payload`. Hidden columns say where a row lies: `_partition`, `_offset`, `_time`, `_appended`.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import NamedTuple, Protocol, cast
+
+import numpy as np
+import polars as pl
+import xxhash
+
+from headrace.connectors import payloads
+from headrace.connectors.fitting import INSTANT, TAKEN_NAMES
+from headrace.data.schema import polars as polars_schema
+from headrace.definitions.project import TopicDef
+from headrace.errors import SchemaError, StoreError
+
+HIDDEN = PARTITION, OFFSET, TIME, APPENDED = TAKEN_NAMES
+PAYLOAD = "payload"
+PLAIN_BYTES = 4096
+"""Frames below this size are not compressed: it costs more time than it saves room."""
+_DIGEST_BYTES = 8
+_SLICE = 4_096
+_hash = xxhash.xxh3_64_intdigest
+
+
+class Blob(Protocol):
+    """A row of the store that stands for the rows at offsets [first, first + rows) of a partition."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def first(self) -> int: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def encoding(self) -> str: ...
+    @property
+    def at_us(self) -> int: ...
+
+
+class Misfit(NamedTuple):
+    """A raw record that does not decode: where it lies, why, and its text."""
+
+    partition: int
+    offset: int
+    error: str
+    payload: str
+
+
+class Piece(NamedTuple):
+    """What a reader wants of an unpacked blob: `frame` holds the rows from offset `first` on."""
+
+    blob: Blob
+    frame: pl.DataFrame
+    first: int
+
+
+class Rows(NamedTuple):
+    """Rows with the hidden columns, and the raw records that are none."""
+
+    frame: pl.DataFrame
+    misfits: tuple[Misfit, ...] = ()
+
+
+def pack(frame: pl.DataFrame) -> bytes:
+    """The bytes of a blob."""
+    buffer = io.BytesIO(b"\0" * _DIGEST_BYTES)
+    buffer.seek(_DIGEST_BYTES)
+    frame.write_ipc_stream(buffer, compression="uncompressed" if frame.estimated_size() < PLAIN_BYTES else "lz4")
+    with buffer.getbuffer() as body:
+        body[:_DIGEST_BYTES] = _hash(body[_DIGEST_BYTES:]).to_bytes(_DIGEST_BYTES, "big")
+    return buffer.getvalue()
+
+
+def unpack(body: bytes, where: str) -> pl.DataFrame:
+    """The frame of a blob. Raises `StoreError` (HR4040) where its checksum does not match."""
+    with memoryview(body) as whole:
+        content = whole[_DIGEST_BYTES:]
+        if _hash(content) != int.from_bytes(whole[:_DIGEST_BYTES], "big"):
+            raise StoreError(
+                f"the checksum of {len(body)} bytes of rows does not match what was appended",
+                where=where,
+                cure="the database file is damaged: restore it from a copy",
+                code="HR4040",
+            )
+        return pl.read_ipc_stream(io.BytesIO(content))
+
+
+def piece(topic: TopicDef, blob: Blob, body: bytes) -> Piece:
+    """A whole blob. Raises `StoreError` where its checksum is wrong."""
+    return Piece(blob, unpack(body, _where(topic, blob)), blob.first)
+
+
+def cut(whole: Piece, first: int, end: int) -> Piece:
+    """The part of it at offsets [first, end)."""
+    start, stop = max(first, whole.first), min(end, whole.first + len(whole.frame))
+    if start == whole.first and stop == whole.first + len(whole.frame):
+        return whole
+    return Piece(whole.blob, whole.frame.slice(start - whole.first, max(0, stop - start)), start)
+
+
+def decode(topic: TopicDef, pieces: Sequence[Piece]) -> Rows:
+    """The rows of the pieces in their order, decoded together. Raises `SchemaError` where one does not fit the topic."""
+    if all(piece.blob.encoding != "json" for piece in pieces):
+        return _decode_typed(topic, pieces)
+    parts = [(_decode_json if run[0].blob.encoding == "json" else _decode_typed)(topic, run) for run in _slices(pieces)]
+    misfits = tuple(misfit for part in parts for misfit in part.misfits)
+    return Rows(concat([part.frame for part in parts]), misfits)
+
+
+def concat(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """The rows of all, in one piece of memory. A topic without schema may have gained columns."""
+    filled = [part for part in parts if len(part)] or parts[:1]
+    if len(filled) == 1:
+        return filled[0]
+    try:
+        return pl.concat(filled, rechunk=True)
+    except _UNLIKE:
+        return pl.concat(filled, how="diagonal_relaxed", rechunk=True)
+
+
+def empty(topic: TopicDef) -> pl.DataFrame:
+    """No rows, with the topic's columns and the hidden ones."""
+    return pl.DataFrame(schema={**polars_schema(topic.schema or {}), **_HIDDEN_TYPES})
+
+
+def bounds(times: pl.Series | None) -> tuple[int | None, int | None]:
+    """Least and greatest instant; None where there is none at all."""
+    if times is None or times.null_count() == len(times):
+        return None, None
+    us = times.cast(pl.Int64)
+    return cast("int", us.min()), cast("int", us.max())
+
+
+def _slices(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
+    """Neighbours of one encoding, about `_SLICE` rows at a time: more decoded records do not fit the processor's cache."""
+    run: list[Piece] = []
+    rows = 0
+    for whole in pieces:
+        for at in range(0, max(1, len(whole.frame)), _SLICE):
+            part = cut(whole, whole.first + at, whole.first + at + _SLICE)
+            if run and (rows + len(part.frame) > _SLICE or run[0].blob.encoding != part.blob.encoding):
+                yield run
+                run, rows = [], 0
+            run.append(part)
+            rows += len(part.frame)
+    if run:
+        yield run
+
+
+def _decode_json(topic: TopicDef, pieces: Sequence[Piece]) -> Rows:
+    lines: list[bytes] = [line for piece in pieces for line in piece.frame[PAYLOAD].to_list()]
+    decoded, kept, bad = payloads.decode(topic, lines)
+    if not bad:
+        return Rows(_placed(topic, decoded, pieces))
+    places = [(piece.blob.partition, piece.first + at) for piece in pieces for at in range(len(piece.frame))]
+    misfits = tuple(Misfit(*places[row], error, lines[row].decode("utf-8", "replace")) for row, error in bad)
+    return Rows(_placed(topic, decoded, pieces, kept), misfits)
+
+
+def _decode_typed(topic: TopicDef, pieces: Sequence[Piece]) -> Rows:
+    frames = [piece.frame for piece in pieces]
+    if topic.schema is None:
+        return Rows(_placed(topic, concat(frames), pieces))
+    try:
+        frame = pl.concat(frames, rechunk=True) if len(frames) > 1 else frames[0]
+    except _UNLIKE:  # appended under several schemas
+        frame = pl.concat([_aligned(topic, piece.frame, piece.blob) for piece in pieces], rechunk=True)
+    else:
+        frame = _aligned(topic, frame, pieces[0].blob)
+    return Rows(_placed(topic, frame, pieces))
+
+
+def _placed(
+    topic: TopicDef, frame: pl.DataFrame, pieces: Sequence[Piece], kept: Sequence[int] | None = None
+) -> pl.DataFrame:
+    """With the hidden columns. `kept` says which of the pieces' rows are in the frame, where not all are."""
+    sizes = [len(piece.frame) for piece in pieces]
+    offsets = np.concatenate([np.arange(piece.first, piece.first + len(piece.frame)) for piece in pieces])
+    numbers = np.repeat(np.array([piece.blob.partition for piece in pieces], dtype=np.int32), sizes)
+    at_us = np.repeat(np.array([piece.blob.at_us for piece in pieces], dtype=np.int64), sizes)
+    if kept is not None:
+        offsets, numbers, at_us = offsets[kept], numbers[kept], at_us[kept]
+    appended = pl.Series(APPENDED, at_us).cast(INSTANT)
+    time = appended if topic.event_time is None else frame[topic.event_time]
+    return frame.hstack([pl.Series(PARTITION, numbers), pl.Series(OFFSET, offsets), time.alias(TIME), appended])
+
+
+def _aligned(topic: TopicDef, frame: pl.DataFrame, blob: Blob) -> pl.DataFrame:
+    """Rows that were appended under an older schema: new columns are null, dropped ones are gone."""
+    if topic.schema is None:
+        return frame
+    wanted = _wanted(tuple(topic.schema.items()))
+    if frame.schema == wanted:
+        return frame
+    columns: list[pl.Series] = []
+    for name, dtype in wanted.items():
+        if name not in frame.columns:
+            columns.append(pl.Series(name, [None], dtype=dtype).new_from_index(0, len(frame)))
+            continue
+        try:
+            columns.append(frame[name].cast(dtype))
+        except pl.exceptions.PolarsError as error:
+            raise SchemaError(
+                f"column {name!r} was appended as {frame.schema[name]} and is declared as {dtype}: {error}",
+                where=_where(topic, blob),
+                cure="declare the type that the rows have, or a topic of another name",
+                code="HR1212",
+            ) from error
+    return pl.DataFrame(columns)
+
+
+@cache
+def _wanted(words: tuple[tuple[str, str], ...]) -> pl.Schema:
+    return polars_schema(dict(words))
+
+
+def _where(topic: TopicDef, blob: Blob) -> str:
+    return f"topic {topic.name}/{blob.partition} at {blob.first}"
+
+
+_UNLIKE = (pl.exceptions.SchemaError, pl.exceptions.ShapeError)
+_HIDDEN_TYPES = {PARTITION: pl.Int32(), OFFSET: pl.Int64(), TIME: INSTANT, APPENDED: INSTANT}

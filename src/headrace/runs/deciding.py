@@ -1,0 +1,61 @@
+"""Events and deadlines → facts and commands. Each is heard first (`hearing`); here the state is only read.
+
+What is decided is applied as it comes out, so a later part of one decision sees the earlier ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from headrace.runs import asking, attempts
+from headrace.runs import events as e
+from headrace.runs import facts as f
+from headrace.runs import timers as t
+from headrace.runs.hearing import Heard
+from headrace.runs.outcome import Outcome
+from headrace.runs.state import State
+
+
+def decide(state: State, event: e.Event | t.Deadline, heard: Heard) -> Iterator[Outcome]:
+    """Raises HeadraceError before anything came out, where a request is refused."""
+    match event:
+        case e.AttemptDone():
+            yield from attempts.on_done(state, event, heard)
+        case e.AttemptErrored():
+            yield from attempts.on_errored(state, event, heard)
+        case e.PinAsked():
+            yield from attempts.on_pin(state, event)
+        case e.WorkerDied():
+            yield from attempts.on_died(state, event, heard)
+        case t.TimeoutDue():
+            yield from attempts.on_timeout(state, event, heard)
+        case t.GraceOver():
+            yield from attempts.on_grace_over(state, event)
+        case e.RunAsked():
+            yield from asking.on_run_asked(state, event)
+        case e.CancelAsked():
+            yield from asking.on_cancel(state, event)
+        case e.RetryAsked():
+            yield from asking.on_retry(state, event)
+        case e.PauseAsked():
+            yield from asking.on_pause(state, event)
+        case e.AliasAsked():
+            yield from asking.on_alias(state, event)
+        case e.Deployed():
+            yield from asking.on_deployed(state, event)
+        case e.RequestSettled():
+            yield f.RequestAnswered(event.request, event.status, event.answer, state.now_us)
+        case e.TriggerSeen():
+            yield from state.desks.on_trigger(state, event)
+            yield f.CursorMoved(event.log, event.seq)
+        case e.UpdateSeen():
+            yield f.CursorMoved(event.log, event.seq)
+            yield from state.desks.on_published(state, event.published.table, event.published.version_number)
+        case e.SlotsRead():
+            yield from state.desks.schedules.on_read(state, event)
+        case t.PatienceOver():
+            active = state.runs.get(event.run)
+            if active is not None and active.waits:
+                yield f.RunReady(active.run, state.now_us, active.behind(state.desks.watermarks))
+        case e.WorkerReady() | e.RunRestored() | e.WatermarksRead() | t.RetryDue():
+            pass  # all that they tell was heard

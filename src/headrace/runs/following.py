@@ -1,0 +1,54 @@
+"""What follows in a run from the facts so far: it is ready, maps expand, nodes are skipped, it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from headrace.base.facts import Fact
+from headrace.runs import facts as f
+from headrace.runs.active import Active
+from headrace.runs.group import End, Expand, Skip
+from headrace.runs.path import path_text
+from headrace.runs.state import State
+
+
+def follow(state: State, active: Active) -> Iterator[Fact]:
+    """Decide on what is left to do, until only attempts are."""
+    progress = active.progress
+    if active.waits and not active.behind(state.desks.watermarks):
+        yield f.RunReady(active.run, state.now_us)
+    while progress.todo and not active.is_cancelled:
+        todo = progress.todo.popleft()
+        if not progress.still_open(todo):
+            continue
+        if isinstance(todo, End):
+            yield from ending(state, active, *_end_of(active))
+            return
+        yield _fact_of(active.run, todo)
+    if active.is_cancelled and progress.running == 0:
+        yield from ending(state, active, "cancelled", f"cancelled by {active.cancelled_by}")
+
+
+def ending(state: State, active: Active, run_state: str, why: str) -> Iterator[Fact]:
+    """The run's end, and what its pipeline's model makes of it."""
+    ended = f.RunEnded(active.run, run_state, state.now_us, why)
+    yield ended
+    yield from state.desks.on_run_ended(state, active.definition, ended)
+
+
+def _fact_of(run: str, todo: Expand | Skip) -> Fact:
+    match todo:
+        case Expand(scope=scope, path=path, n=n):
+            return f.MapExpanded(run, scope, path_text(path), n)
+        case Skip(node=node, path=path, item=int(item), why=why):
+            return f.ItemSkipped(run, node, path_text(path), item, why)
+        case Skip(node=node, path=path, why=why):
+            return f.NodeSkipped(run, node, path_text(path), why)
+
+
+def _end_of(active: Active) -> tuple[str, str]:
+    """State and reason of a run whose task runs have all ended: a function of their counts alone."""
+    if not active.progress.has_failed:
+        return "succeeded", ""
+    failed = sorted({name for (name, _), g in active.progress.groups.items() if g.is_leaf and g.failed})
+    return "failed", f"failed: {', '.join(failed)}" if failed else "a map could not expand"

@@ -1,0 +1,29 @@
+"""What deciding gives, one thing after the other: facts to commit and commands to carry out afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from headrace.base.facts import Fact
+from headrace.data.facts import TopicAppended
+from headrace.runs.commands import Command
+
+
+@dataclass(frozen=True, slots=True)
+class Filed:
+    """A fact whose bytes lie in a file below the artifact root."""
+
+    fact: TopicAppended
+    path: str
+
+
+Outcome = Fact | Filed | Command
+
+
+@dataclass(slots=True)
+class Decided:
+    """All of one step: facts for the engine's log, files whose bytes belong to facts by index, commands in order."""
+
+    facts: list[Fact] = field(default_factory=list[Fact])
+    files: dict[int, str] = field(default_factory=dict[int, str])
+    commands: list[Command] = field(default_factory=list[Command])

@@ -1,0 +1,236 @@
+"""Why a run and its tasks are where they are, in the words of `reasons`."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from headrace.data.where import is_library, is_own
+from headrace.definitions.nodes import Graph, Node, refs
+from headrace.runs.reasons import NO_ENGINE, START_ENGINE, Reason, to_the_second, waits_for
+
+_FRAME = re.compile(r'^ +(?:[|] +)?File "([^"]+)", line (\d+)', re.MULTILINE)
+_OWN_ERROR = re.compile(r"^\w+ HR\d{4}: ")
+_ABSOLUTE = re.compile(r"[:'\s]['\"]?/")
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBy:
+    """A run may not begin: `most` of its pipeline may be at work at a time, and `runs` are."""
+
+    most: int
+    runs: tuple[str, ...]
+
+
+class RunState(Protocol):
+    """A run's row, as far as reasons need it."""
+
+    @property
+    def run(self) -> str: ...
+    @property
+    def pipeline(self) -> str: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def cause(self) -> str: ...
+    @property
+    def window(self) -> tuple[int, int] | None: ...
+    @property
+    def waits(self) -> tuple[str, ...]: ...
+    @property
+    def cancelled_by(self) -> str | None: ...
+    @property
+    def end_why(self) -> str | None: ...
+
+
+class CellState(Protocol):
+    """Counts of a task run's items at one path."""
+
+    @property
+    def node(self) -> str: ...
+    @property
+    def running(self) -> int: ...
+    @property
+    def succeeded(self) -> int: ...
+    @property
+    def failed(self) -> int: ...
+    @property
+    def skipped(self) -> int: ...
+    @property
+    def is_skipped(self) -> bool: ...
+    @property
+    def why(self) -> str | None: ...
+
+
+class ItemState(Protocol):
+    """One item of a task run, after its first attempt."""
+
+    @property
+    def node(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def item(self) -> int: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def worker(self) -> str | None: ...
+    @property
+    def started_us(self) -> int | None: ...
+    @property
+    def retry_at_us(self) -> int | None: ...
+    @property
+    def error(self) -> str | None: ...
+    @property
+    def detail(self) -> str | None: ...
+    @property
+    def why(self) -> str | None: ...
+
+
+def of_run(
+    run: RunState,
+    graph: Graph,
+    cells: Sequence[CellState],
+    items: Iterable[ItemState],
+    *,
+    watermarks: Mapping[str, int],
+    has_engine: bool,
+    deployed: Graph | None = None,
+    held_by: HeldBy | None = None,
+    root: str = "",
+) -> list[Reason]:
+    """Why a run and its tasks are where they are. `items` are those that have not succeeded.
+
+    `deployed` is the graph that the pipeline has now, where the deployed code is another than the run's, and `root` the
+    folder that relative paths of tasks begin at.
+    """
+    about = f"run {run.run}"
+    if run.state == "succeeded":
+        return [Reason(about, "succeeded", "nothing waits or fails")]
+    if run.state in ("failed", "lost", "cancelled"):
+        why = (run.end_why or "").removeprefix(f"{run.state}: ") or "it has ended"
+        next_step = _again(run, graph, deployed)
+        by = f" (by {run.cancelled_by})" if run.cancelled_by and not why.endswith(run.cancelled_by) else ""
+        ended = Reason(about, run.state, why + by, next_step)
+        return [ended, *_failed_items(run, items, root), *_skipped(run, cells)]
+    if not has_engine and run.cause != "here":
+        return [Reason(about, run.state, NO_ENGINE, START_ENGINE)]
+    if run.state == "cancelling":
+        return [Reason(about, run.state, f"{run.cancelled_by} cancelled it", "its running attempts are told to stop")]
+    if run.state == "waiting" and run.window is not None:
+        end_us = run.window[1]
+        behind = [topic for topic in run.waits if watermarks.get(topic, 0) < end_us]
+        return [Reason(about, "waiting", waits_for(topic, end_us, watermarks), "rows up to then") for topic in behind]
+    if held_by is not None:
+        others = ", ".join(held_by.runs)
+        why = f"max_active = {held_by.most}: waits for run{'' if len(held_by.runs) == 1 else 's'} {others}"
+        return [Reason(about, "held", why, f"headrace why {held_by.runs[0]}")]
+    items = list(items)
+    pending = _pending(run, graph, cells, {item.node for item in items})
+    return [*_items(run, items, root), *_skipped(run, cells), *pending]
+
+
+def _again(run: RunState, graph: Graph, deployed: Graph | None) -> str:
+    """How a run that went wrong is run again: with the deployed code where that is another one and can go on with it."""
+    pipeline = shlex.quote(run.pipeline)
+    if run.cause == "here":
+        return f"headrace run {pipeline}"
+    if deployed is None or run.cause == "monitor":
+        return f"headrace runs retry {run.run}"
+    return f"headrace runs retry {run.run} --current-code" if deployed == graph else f"headrace trigger {pipeline}"
+
+
+def _items(run: RunState, items: Sequence[ItemState], root: str) -> list[Reason]:
+    reasons: list[Reason] = []
+    for item in items:
+        match item.state:
+            case "running":
+                since = f" since {to_the_second(item.started_us)}" if item.started_us is not None else ""
+                worker = f" in worker {(item.worker or '').partition('#')[0]}" if item.worker else ""
+                step = f"{_logs(run, item)} --follow"
+                reasons.append(Reason(place(run, item), "running", f"attempt {item.attempt}{since}{worker}", step))
+            case "waiting_retry":
+                at = "as soon as a worker is free"
+                at = (
+                    at
+                    if item.retry_at_us is None
+                    else f"tried again at {to_the_second(item.retry_at_us)}, or {at} then"
+                )
+                why = f"attempt {item.attempt} failed: {_error(item, root)}"
+                reasons.append(Reason(place(run, item), "waiting", why, at))
+            case "pending" | "returned":
+                reasons.append(Reason(place(run, item), "waiting", "waits for a free worker", "goes by itself"))
+            case _:
+                pass
+    return reasons + _failed_items(run, items, root)
+
+
+def _failed_items(run: RunState, items: Iterable[ItemState], root: str) -> list[Reason]:
+    reasons: list[Reason] = []
+    for x in items:
+        if x.state in ("failed", "lost"):
+            cure, logs = _cure(x), _logs(run, x)
+            step = f"{cure} ({logs})" if cure else logs
+            reasons.append(Reason(place(run, x), "failed", f"attempt {x.attempt}: {_error(x, root)}", step))
+    return reasons
+
+
+def _logs(run: RunState, item: ItemState) -> str:
+    return f"headrace logs {run.run} {shlex.quote(item.node)}"
+
+
+def _error(item: ItemState, root: str) -> str:
+    """The error in one line, with the innermost line of the user's code that it came through."""
+    text = item.error or item.why or "no reason is known"
+    if root and text.startswith("FileNotFoundError") and not _ABSOLUTE.search(text):
+        text = f"{text} (relative to {root})"
+    frames: list[tuple[str, str]] = _FRAME.findall(item.detail or "")
+    users = [
+        f"{file}:{line}" for file, line in frames if not (file.startswith("<") or is_library(file) or is_own(file))
+    ]
+    return f"{text}, at {users[-1]}" if users else text
+
+
+def _cure(item: ItemState) -> str:
+    """The next step that an error of Headrace itself names: in its text, the indented line after the message."""
+    last = (item.detail or "").rstrip().rpartition("\n")[2]
+    is_told = _OWN_ERROR.match(item.error or "") and last.startswith("  ") and not last.startswith("    ")
+    return last.strip() if is_told else ""
+
+
+def _skipped(run: RunState, cells: Sequence[CellState]) -> list[Reason]:
+    return [Reason(f"run {run.run} task {c.node}", "skipped", c.why or "skipped") for c in cells if c.is_skipped]
+
+
+def _pending(run: RunState, graph: Graph, cells: Sequence[CellState], seen: set[str]) -> list[Reason]:
+    """Tasks that have not begun: what they wait for, or that they are ready."""
+    begun = {cell.node for cell in cells} | seen
+    ended = {c.node for c in cells if (c.succeeded or c.failed or c.skipped or c.is_skipped) and not c.running} - seen
+    reasons: list[Reason] = []
+    for node in graph.nodes:
+        if node.name in begun:
+            continue
+        open_ = [name for name in upstream_of(graph, node) if name not in ended]
+        why = f"waits for {', '.join(open_)}" if open_ else "ready: waits for a free worker"
+        reasons.append(Reason(f"run {run.run} task {node.name}", "waiting", why, "goes by itself"))
+    return reasons
+
+
+def upstream_of(graph: Graph, node: Node) -> list[str]:
+    """The nodes whose results or ends this one waits for, in the order of the graph."""
+    overs = {scope.name: scope.over for scope in graph.scopes}
+    inputs = [*node.inputs.values(), *(condition.test for condition in node.when), *(overs[s] for s in node.scope)]
+    needed = {ref.node for value in inputs for ref in refs(value)} | set(node.after)
+    return [other.name for other in graph.nodes if other.name in needed]
+
+
+def place(run: RunState, item: ItemState) -> str:
+    """`run r1 task train`, or `run r1 task load[3]` for an item of a map: nested maps are `load[3.0]`."""
+    if not item.path and item.item == 0:
+        return f"run {run.run} task {item.node}"
+    return f"run {run.run} task {item.node}[{item.path + '.' if item.path else ''}{item.item}]"

@@ -1,0 +1,137 @@
+"""A stream of the project at work: reads batches from the log, joins, calls the function, packs its output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from headrace.base.instants import to_us
+from headrace.connectors.appends import prepare, prepare_parts
+from headrace.connectors.blob import HIDDEN, OFFSET
+from headrace.connectors.log import Log
+from headrace.connectors.shapes import Shapes
+from headrace.definitions.project import StreamDef, TopicDef
+from headrace.host.failpoints import reach
+from headrace.shards.bound import BoundValues
+from headrace.shards.shard import News, Part, Read, Ready, shown
+from headrace.shards.sides import Sides
+from headrace.streams.call import call
+from headrace.streams.contract import filtered
+from headrace.streams.owner import Dead, Outcome, Shard
+
+
+@dataclass(frozen=True, slots=True)
+class StreamCode:
+    """A stream as the code of this process has it."""
+
+    definition: StreamDef
+    fn: Callable[..., Any]
+    holds: tuple[type[BaseException], ...]
+    source: TopicDef
+    to: TopicDef
+    sides: Mapping[str, TopicDef]
+
+
+class ProjectStream:
+    """Implements `shards.shard.Stream` for all shards that a process owns of one stream.
+
+    `since_us` is when this code was deployed: what was appended later is new to it.
+    """
+
+    def __init__(
+        self, code: StreamCode, log: Log, sides: Sides, shapes: Shapes, bound: BoundValues, now_us: Callable[[], int],
+        since_us: int,
+    ) -> None:  # fmt: skip
+        self._code, self._log, self._sides, self._shapes, self._bound = code, log, sides, shapes, bound
+        self._now_us, self._since_us = now_us, since_us
+
+    @property
+    def is_shared(self) -> bool:
+        # Row by row a call may cost or do something, so it is not made a second time for each alone.
+        return self._code.definition.rows == "each" and self._code.definition.mode != "row"
+
+    @property
+    def holds(self) -> tuple[type[BaseException], ...]:
+        return self._code.holds
+
+    def missing(self) -> str:
+        return self._bound.missing(self._code.definition.bind)
+
+    def models(self, shard: Shard) -> list[tuple[str, int, str]]:
+        found: list[tuple[str, int, str]] = []
+        for reference in self._code.definition.bind.values():
+            if reference.kind == "model":
+                last = next((number for name, number, _ in shard.models if name == reference.name), 0)
+                self._bound.fall_back(reference, last)
+                version, problem = self._bound.model(reference)
+                if version or problem:
+                    found.append((reference.name, version, problem))
+        return found
+
+    def start(self, shard: Shard, news: News) -> tuple[int, str]:
+        source, start = self._code.source, self._code.definition.start
+        head = news.head(source.name, shard.shard)
+        if start == "earliest":
+            return 0, "start is earliest"
+        if start != "now":
+            return self._log.first_at(source, shard.shard, to_us(start), head), f"start is {start}"
+        bind = self._code.definition.bind.values()
+        moment_us = max([self._since_us, *(self._bound.since_us(reference) for reference in bind)])
+        return self._log.first_appended(source, shard.shard, moment_us, head), "start is now"
+
+    def read(self, parts: Sequence[Part]) -> Read[pl.DataFrame]:
+        wanted = [(part.shard.shard, part.todo.first, part.todo.end) for part in parts]
+        rows = self._log.rows_at(self._code.source, wanted)
+        misfits = tuple(
+            tuple(
+                Dead(bad.offset, "decode", bad.error, bad.payload)
+                for bad in rows.misfits
+                if bad.partition == part.shard.shard
+            )
+            for part in parts
+        )
+        sizes = tuple(part.todo.rows - len(bad) for part, bad in zip(parts, misfits, strict=True))
+        return Read(rows.frame, sizes, misfits)
+
+    def ready(self, rows: pl.DataFrame, news: News) -> Ready[pl.DataFrame]:
+        definition = self._code.definition
+        joined, pins = self._sides.join(rows, definition.source.joins, self._code.sides, news)
+        values, versions = self._bound.values(definition.bind)
+        return Ready(joined, values, versions, pins)
+
+    def run(self, ready: Ready[pl.DataFrame], sizes: Sequence[int]) -> list[Outcome]:
+        joined = ready.rows
+        if joined.is_empty():
+            return [Outcome(0, 0) for _ in sizes]
+        reach("shard.after_reading")
+        source, definition = self._code.source, self._code.definition
+        batch = joined[[name for name in joined.columns if name not in HIDDEN]]
+        kept = tuple(dict.fromkeys(name for name in (source.key, source.event_time, source.known) if name))
+        called = call(definition, self._code.fn, batch, ready.values, kept=kept, holds=self._code.holds)
+        failed = [found.row for found in called.errors]
+        dead = tuple(self.dead(joined, found.row, "error", shown(found.error)) for found in called.errors)
+        if failed:
+            batch = batch.filter(~pl.int_range(len(batch), eager=True).is_in(failed))
+        out = called.rows
+        left_out = filtered(definition.rows, source.key, batch, out) if len(batch) or len(out) else 0
+        now_us = self._now_us()
+        shaped = self._shapes.shape(self._code.to, out, now_us)
+        if len(sizes) == 1:
+            output = tuple(prepare(shaped.topic, shaped.rows, now_us)) if len(out) else ()
+            return [Outcome(len(out), left_out, dead, output, shape=shaped.fact)]
+        outputs = prepare_parts(shaped.topic, shaped.rows, sizes, now_us)
+        # The columns come with the first part: its facts are the first of the transaction.
+        shapes = [shaped.fact, *(None for _ in sizes[1:])]
+        return [
+            Outcome(size, 0, (), tuple(output), shape=shape)
+            for size, output, shape in zip(sizes, outputs, shapes, strict=True)
+        ]
+
+    def dead(self, rows: pl.DataFrame, at: int, reason: str, error: str) -> Dead:
+        row = rows.row(at, named=True)
+        shown_row = {name: value for name, value in row.items() if name not in HIDDEN}
+        return Dead(row[OFFSET], reason, error, msgspec.json.encode(shown_row).decode())

@@ -1,0 +1,99 @@
+"""Rows of topics: their columns, what lies at which offsets, the heads, and how far event time is complete."""
+
+from __future__ import annotations
+
+import msgspec
+
+from headrace.data.facts import PlaybackAdvanced, TopicAppended, TopicCompleted, TopicShaped
+from headrace.store.sql.projector.work import Group, Work, disagreement, text
+
+
+def topic_shaped(work: Work, group: Group[TopicShaped]) -> None:
+    for f in group.facts:
+        row = work.one("SELECT schema FROM topics WHERE name = ?", (f.topic,))
+        known = None if row is None or row[0] is None else msgspec.json.decode(row[0], type=dict[str, str])
+        if known is not None and not _is_kept(known, f.schema):
+            raise disagreement(group, f"the topic {f.topic} has the columns {known}")
+        work.change(
+            "INSERT INTO topics (name, schema) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET schema = excluded.schema",
+            [(f.topic, text(f.schema))],
+            group,
+        )
+
+
+def _is_kept(known: dict[str, str], shape: dict[str, str]) -> bool:
+    """The same columns, and a type only where there was none."""
+    return list(known) == list(shape) and all(word in ("null", shape[name]) for name, word in known.items())
+
+
+def topic_appended(work: Work, group: Group[TopicAppended]) -> None:
+    for i, f in enumerate(group.facts):
+        if f.rows < 1 or not _is_moved(work, f):
+            raise disagreement(group, f"{f.rows} rows at offset {f.first} are not the next of {f.topic}/{f.partition}")
+        body = group.bodies.get(group.seq + i)
+        body_id = None
+        if body is not None:
+            body_id = work.connection.execute("INSERT INTO topic_bodies (body) VALUES (?)", (body,)).lastrowid
+        work.change(
+            "INSERT INTO topic_blobs (topic, partition, first, rows, encoding, size_bytes, min_time_us, max_time_us,"
+            " min_known_us, max_known_us, at_us, log, seq, body_id) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            [
+                (
+                    f.topic, f.partition, f.first, f.rows, f.encoding, f.size_bytes, f.min_time_us, f.max_time_us,
+                    f.min_known_us, f.max_known_us, f.at_us, group.log, group.seq + i, body_id,
+                )
+            ],
+            group,
+        )  # fmt: skip
+
+
+def _is_moved(work: Work, f: TopicAppended) -> bool:
+    """Move the partition's head from `first` over the rows."""
+    if f.first == 0:
+        work.connection.execute(
+            "INSERT INTO topics (name, partitions) VALUES (?, ?) ON CONFLICT (name)"
+            " DO UPDATE SET partitions = coalesce(topics.partitions, excluded.partitions)",
+            (f.topic, f.partitions or None),
+        )
+        return work.is_changed(
+            "INSERT OR IGNORE INTO topic_parts (topic, partition, next, size_bytes, max_time_us, max_known_us, last_us)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (f.topic, f.partition, f.rows, f.size_bytes, f.max_time_us, f.max_known_us, f.at_us),
+        )
+    return work.is_changed(
+        "UPDATE topic_parts SET next = next + ?, size_bytes = size_bytes + ?, last_us = ?,"
+        " max_time_us = max(coalesce(max_time_us, ?), coalesce(?, max_time_us)),"
+        " max_known_us = max(coalesce(max_known_us, ?), coalesce(?, max_known_us))"
+        " WHERE topic = ? AND partition = ? AND next = ?",
+        (
+            f.rows, f.size_bytes, f.at_us, f.max_time_us, f.max_time_us, f.max_known_us, f.max_known_us,
+            f.topic, f.partition, f.first,
+        ),
+    )  # fmt: skip
+
+
+def topic_completed(work: Work, group: Group[TopicCompleted]) -> None:
+    work.change(
+        "INSERT INTO topics (name, complete_through_us) VALUES (?, ?) ON CONFLICT (name)"
+        " DO UPDATE SET complete_through_us = excluded.complete_through_us"
+        " WHERE coalesce(topics.complete_through_us, excluded.complete_through_us) <= excluded.complete_through_us",
+        [(f.topic, f.through_us) for f in group.facts],
+        group,
+    )
+
+
+def playback_advanced(work: Work, group: Group[PlaybackAdvanced]) -> None:
+    work.change(
+        "INSERT INTO playback (id, step, through_us) VALUES (1, ?, ?) ON CONFLICT (id)"
+        " DO UPDATE SET step = excluded.step, through_us = excluded.through_us WHERE playback.step < excluded.step",
+        [(f.step, f.through_us) for f in group.facts],
+        group,
+    )
+
+
+CHANGES = {
+    TopicShaped: topic_shaped,
+    TopicAppended: topic_appended,
+    TopicCompleted: topic_completed,
+    PlaybackAdvanced: playback_advanced,
+}

@@ -1,0 +1,114 @@
+"""What an engine sees of the store: each request once, the suspects alone, and nothing where nobody has written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from headrace.definitions.project import Project
+from headrace.engine.listener import Listener
+from headrace.engine.lookout import Lookout
+from headrace.ports import Append, Request
+from headrace.runs.events import Deployed, Event, PauseAsked, RequestSettled
+from headrace.runs.facts import RequestAnswered
+from headrace.store.sql.engine_store import EngineSqlStore
+
+STATE: Any = SimpleNamespace(code="c1", project=Project("p"), desks=SimpleNamespace(watermarks={}))
+
+
+class Told(Listener):
+    def __init__(self) -> None:
+        self.wakes, self.deploys = 0, 0
+
+    def woken(self) -> None:
+        self.wakes += 1
+
+    def deploy(self, request: Request) -> list[Event]:
+        if request.verb != "deploy":
+            return super().deploy(request)
+        self.deploys += 1
+        return []
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.store, self.told, self.asked = EngineSqlStore(":memory:"), Told(), 0
+        self.lookout = Lookout(self.store, self.told, None, serves=True)
+
+    def ask(self, verb: str = "pause", **body: Any) -> int:
+        body = body or {"pipeline": "p", "paused": True}
+        self.asked += 1
+        return self.store.ask(verb, body, key=f"k{self.asked}", at_us=1)
+
+    def answer(self, request: int) -> None:
+        head = self.store.head("engine")
+        self.store.commit([Append("engine", head, (RequestAnswered(request, "done", {}, 1),))])
+
+    def look(self) -> list[Event]:
+        return self.lookout.look(STATE)
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    made = Rig()
+    yield made
+    made.store.close()
+
+
+def test_nobody_has_written_so_nothing_is_read(rig: Rig) -> None:
+    rig.ask()
+    assert len(rig.look()) == 1
+    assert rig.look() == []
+    assert rig.told.wakes == 1
+    rig.lookout.forget()
+    assert len(rig.look()) == 1, "it is not answered: whoever dropped it gets it again"
+
+
+def test_a_deploy_is_begun_once_until_it_is_answered(rig: Rig) -> None:
+    asked = rig.ask("deploy")
+    for _ in range(3):
+        rig.lookout.forget()
+        assert rig.look() == []
+    assert rig.told.deploys == 1
+    rig.answer(asked)
+    rig.ask("deploy", again=True)
+    rig.look()
+    assert rig.told.deploys == 2
+    assert len(rig.lookout._deploying) == 1, "what is answered is forgotten"
+
+
+def test_a_deploy_that_failed_is_begun_again(rig: Rig) -> None:
+    asked = rig.ask("deploy")
+    rig.look()
+    rig.lookout.failed([Deployed("c2", Project("p"), b"", asked)], ValueError("no"))
+    rig.lookout.forget()
+    rig.look()
+    assert rig.told.deploys == 2
+
+
+def test_a_request_that_fails_is_tried_alone_and_then_answered(rig: Rig) -> None:
+    bad, good = rig.ask(), rig.ask()
+    both = rig.look()
+    assert [getattr(event, "request", 0) for event in both] == [bad, good]
+    rig.lookout.failed(both[:1], ValueError("it makes no sense"))
+    rig.lookout.forget()
+    (alone,) = rig.look()
+    assert isinstance(alone, PauseAsked)
+    rig.lookout.forget()
+    assert rig.look() == [alone], "a look that came to nothing is no failure"
+    rig.lookout.failed([alone], ValueError("it makes no sense"))
+    rig.lookout.forget()
+    settled = rig.look()[0]
+    assert isinstance(settled, RequestSettled)
+    assert (settled.request, settled.status) == (bad, "error")
+    assert settled.answer["message"] == "ValueError: it makes no sense"
+
+
+def test_what_is_malformed_or_unknown_is_refused(rig: Rig) -> None:
+    rig.ask("pause", pipeline="p")
+    rig.ask("dance", at=1)
+    codes = [event.answer["code"] for event in rig.look() if isinstance(event, RequestSettled)]
+    assert codes == ["HR3001", "HR3002"]

@@ -1,0 +1,118 @@
+"""What the step promises whatever happens in it: rejected or tainted, and nothing kept of old code."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from machine_driver import Driver
+
+from headrace.definitions.nodes import Graph, Node, Ref
+from headrace.definitions.project import PipelineDef, Project
+from headrace.errors import RefusedError
+from headrace.runs import asking, attempts
+from headrace.runs import facts as f
+from headrace.runs.events import Deployed, PauseAsked, RetryAsked, RunAsked, WorkerDied, WorkerReady
+from headrace.runs.machine import TaintedStepError
+
+CHAIN = Graph((Node("a", "task", "m:a"), Node("b", "task", "m:b", {"x": Ref("a")})))
+
+
+def breaks(*about: Any, **more: Any) -> Any:
+    raise KeyError("broken")
+
+
+def driver() -> Driver:
+    return Driver(CHAIN, lambda start: 1)
+
+
+def test_a_request_that_cannot_be_decided_on_is_stored_and_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    drive = driver()
+    monkeypatch.setattr(asking, "check_params", breaks)
+    drive.send(RunAsked("p", "k", request=7))
+    (rejected,) = drive.of(f.EventRejected)
+    assert "broken" in rejected.error
+    assert [(x.request, x.status) for x in drive.of(f.RequestAnswered)] == [(7, "error")]
+    monkeypatch.undo()
+    drive.run()
+    assert drive.ended.state == "succeeded", "the machine goes on"
+
+
+def test_a_refusal_is_answered_and_nothing_else() -> None:
+    drive = driver()
+    drive.send(PauseAsked("nothing", True, "ann", request=3))
+    assert [(x.request, x.status, x.answer["code"]) for x in drive.of(f.RequestAnswered)] == [(3, "refused", "HR2010")]
+    assert not drive.of(f.EventRejected)
+
+
+def test_a_report_that_was_heard_and_cannot_be_decided_on_taints_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker does not hold the attempt any longer, so as if nothing had happened it would be forgotten."""
+    drive = Driver(CHAIN, breaks)
+    monkeypatch.setattr(attempts, "failure", breaks)
+    with pytest.raises(TaintedStepError, match="broken"):
+        drive.run()
+
+
+def test_a_decision_that_breaks_half_way_taints_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    def half_way(*about: Any) -> Any:
+        yield f.TriggerSuppressed("p", "k", "half", 0)
+        raise RefusedError("too late")
+
+    drive = driver()
+    monkeypatch.setattr(asking, "answered", half_way)
+    with pytest.raises(TaintedStepError):
+        drive.send(PauseAsked("p", True, "ann", request=3))
+
+
+def test_a_run_of_older_code_goes_on_and_nothing_else_of_that_code_is_kept() -> None:
+    drive = driver()
+    drive.send(RunAsked("p", "k"))
+    drive.send(Deployed("c2", Project("p", pipelines={"p": PipelineDef("p", "m:p", Graph(()))}), b"{}"))
+    assert set(drive.machine.state.projects) == {"c2"}
+    drive.settle()
+    assert [s.node.name for s in drive.starts] == ["a", "b"]
+    assert drive.ended.state == "succeeded"
+
+
+def test_a_key_that_is_asked_for_twice_at_once_is_refused_once() -> None:
+    drive = driver()
+    drive.send(RunAsked("p", "k", request=1), RunAsked("p", "k", request=2))
+    assert [(x.request, x.status) for x in drive.of(f.RequestAnswered)] == [(1, "done"), (2, "refused")]
+
+
+def test_a_run_is_retried_once_however_often_it_is_asked_for_at_once() -> None:
+    drive = driver()
+    run = drive.run()
+    drive.send(RetryAsked(run, "ann", 2, request=1), RetryAsked(run, "bob", 2, request=2))
+    assert [(x.request, x.status) for x in drive.of(f.RequestAnswered)] == [(1, "done"), (2, "refused")]
+    assert len(drive.of(f.RunRetried)) == 1
+
+
+def test_code_that_no_worker_can_load_three_times_in_a_row_ends_its_runs() -> None:
+    drive = driver()
+    drive.send(RunAsked("p", "k"))
+    for _ in range(2):
+        (ready,) = drive.pending
+        assert isinstance(ready, WorkerReady)
+        drive.pending.clear()
+        drive.send(WorkerDied(ready.worker, 0, "import error"))
+    assert not drive.of(f.RunEnded)
+    (ready,) = drive.pending
+    drive.pending.clear()
+    drive.send(WorkerDied(ready.worker, 0, "import error"))
+    assert (drive.ended.state, "no worker can load code version c1" in drive.ended.why) == ("failed", True)
+
+
+def test_workers_that_are_killed_while_they_start_are_not_held_against_the_code() -> None:
+    drive = driver()
+    drive.send(RunAsked("p", "k"))
+    for _ in range(20):
+        (ready,) = drive.pending
+        assert isinstance(ready, WorkerReady)
+        drive.pending.clear()
+        drive.send(WorkerDied(ready.worker, 0, "killed by SIGKILL", was_killed=True))
+    assert not drive.of(f.RunEnded)

@@ -1,0 +1,230 @@
+"""The loop of a stream process with every part given: no file, no frame, no process; as a simulation drives it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+import pytest
+
+from headrace.data.facts import TopicAppended
+from headrace.errors import SupersededError
+from headrace.ports import Append
+from headrace.runs.facts import LogTaken
+from headrace.shards.runner import Place, StreamRunner
+from headrace.shards.shard import News, Part, Read, Ready, ShardOwner
+from headrace.store.sql.engine_store import EngineSqlStore
+from headrace.store.sql.reads import streams as stream_rows
+from headrace.store.sql.reads import topics
+from headrace.streams.owner import Dead, Hand, Outcome, Shard
+
+PLACES = [Place("score", 0), Place("score", 1)]
+
+
+class Killed(BaseException):
+    """The process is gone: whatever it touches from here on raises."""
+
+
+class StillClock:
+    def now_us(self) -> int:
+        return 1
+
+    def monotonic_us(self) -> int:
+        return 0
+
+
+class Right:
+    def release(self) -> None: ...
+
+
+@dataclass
+class Host:
+    """What outlives a process: the store, and what the dead had in hand."""
+
+    store: EngineSqlStore
+    hands: dict[int, Hand] = field(default_factory=dict[int, Hand])
+    calls: list[int] = field(default_factory=list[int])
+
+    def append(self, partition: int, words: list[str]) -> None:
+        fact = TopicAppended("events", partition, len(words), 1, encoding="json")
+        self.store.commit([Append("clients", None, (fact,), {0: msgspec.json.encode(words)})])
+
+    def words(self, topic: str, partition: int) -> list[str]:
+        blobs = topics.blobs(self.store.database, topic, partition, 0)
+        return [word for body in topics.bodies(self.store.database, blobs) for word in msgspec.json.decode(body)]
+
+    def dead(self) -> list[tuple[str, str]]:
+        return [(x.reason, x.payload) for x in stream_rows.dead_letters(self.store.database, "score")]
+
+
+@dataclass
+class HeldHand:
+    host: Host
+    number: int
+    process: Process
+
+    def left(self) -> Hand | None:
+        return self.host.hands.get(self.number)
+
+    def take(self, hand: Hand) -> None:
+        self.host.hands[self.number] = hand
+
+    def drop(self) -> None:
+        self.process.live()
+        self.host.hands.pop(self.number, None)
+
+    def close(self) -> None: ...
+
+
+@dataclass
+class Words:
+    """A stream of words in upper case: "poison" raises, "killer" takes the process along."""
+
+    host: Host
+    process: Process
+    holds: tuple[type[BaseException], ...] = ()
+    is_shared: bool = True
+
+    def missing(self) -> str:
+        return ""
+
+    def models(self, shard: Shard) -> list[tuple[str, int, str]]:
+        return []
+
+    def start(self, shard: Shard, news: News) -> tuple[int, str]:
+        return 0, "start is earliest"
+
+    def read(self, parts: Sequence[Part]) -> Read[list[tuple[int, int, str]]]:
+        rows = [
+            (shard.shard, offset, self.host.words("events", shard.shard)[offset])
+            for shard, todo in parts
+            for offset in range(todo.first, todo.end)
+        ]
+        return Read(rows, tuple(part.todo.rows for part in parts), tuple(() for _ in parts))
+
+    def ready(self, rows: list[tuple[int, int, str]], news: News) -> Ready[list[tuple[int, int, str]]]:
+        return Ready(rows, {})
+
+    def run(self, ready: Ready[list[tuple[int, int, str]]], sizes: Sequence[int]) -> list[Outcome]:
+        words = [word for _, _, word in ready.rows]
+        self.host.calls.append(len(sizes))
+        if "killer" in words:
+            self.process.is_dead = True
+            raise Killed
+        if "poison" in words:
+            raise ValueError("poison")
+        found: list[Outcome] = []
+        start = 0
+        for size in sizes:
+            number, upper = ready.rows[start][0], [word.upper() for word in words[start : start + size]]
+            fact = TopicAppended("out", number, size, 1, encoding="json")
+            found.append(Outcome(size, 0, (), ((fact, msgspec.json.encode(upper)),)))
+            start += size
+        return found
+
+    def dead(self, rows: list[tuple[int, int, str]], at: int, reason: str, error: str) -> Dead:
+        return Dead(rows[at][1], reason, error, rows[at][2])
+
+
+@dataclass
+class Process:
+    """Implements `shards.runner.Parts` over a host."""
+
+    host: Host
+    is_dead: bool = False
+
+    def __post_init__(self) -> None:
+        self.words = Words(self.host, self)
+
+    def live(self) -> None:
+        if self.is_dead:
+            raise Killed
+
+    def right(self, place: Place) -> Right:
+        return Right()
+
+    def owner(self, place: Place) -> ShardOwner[list[tuple[int, int, str]]]:
+        number = place.number or 0
+        row = stream_rows.shard(self.host.store.database, place.name, number)
+        shard = Shard(place.name, number, "events", "c1")
+        if row is not None:
+            shard = Shard(place.name, number, "events", "c1", row.next_batch, row.next_offset, None, row.deaths)
+        return ShardOwner(shard, self.words, HeldHand(self.host, number, self), StillClock())
+
+    def look(self) -> News:
+        return News({"events": topics.heads(self.host.store.database, "events")})
+
+    def adopt(self) -> None: ...
+    def is_settled(self, is_committed: bool) -> None: ...
+
+
+def started(host: Host) -> StreamRunner:
+    runner = StreamRunner(host.store, Process(host), StillClock(), name="test")
+    runner.want(PLACES)
+    return runner
+
+
+@pytest.fixture
+def host():
+    made = Host(EngineSqlStore(":memory:"))
+    yield made
+    made.store.close()
+
+
+def test_a_killer_is_cut_down_to_its_row_over_many_processes_and_nothing_else_is_lost(host):
+    host.append(0, ["a", "b", "killer", "c", "poison", "d"])
+    host.append(1, ["x", "y"])
+    for _ in range(12):
+        runner = started(host)
+        try:
+            while runner.tick():
+                pass
+            break
+        except Killed:
+            continue
+    assert host.dead() == [("crashed", "killer"), ("error", "poison")]
+    assert host.words("out", 0) == ["A", "B", "C", "D"]
+    assert host.words("out", 1) == ["X", "Y"]
+    assert host.hands == {}
+
+
+def test_a_shard_that_is_refused_does_not_take_the_work_of_the_others_along(host):
+    runner = started(host)
+    while runner.tick():
+        pass
+    head = host.store.head("shard:score:0")
+    host.store.commit([Append("shard:score:0", head, (LogTaken(head + 1, "another", 1),))])
+    host.append(0, ["a"])
+    host.append(1, ["x"])
+    with pytest.raises(SupersededError):
+        runner.tick()
+    assert host.words("out", 0) == []
+    assert host.words("out", 1) == ["X"]
+
+
+def test_small_batches_of_all_shards_go_through_one_call(host):
+    runner = started(host)
+    while runner.tick():
+        pass
+    host.append(0, ["a", "b"])
+    host.append(1, ["x"])
+    assert runner.tick()
+    assert host.calls == [2]
+    assert (host.words("out", 0), host.words("out", 1)) == (["A", "B"], ["X"])
+
+
+def test_where_a_call_for_several_raises_each_is_called_alone_and_the_row_is_found(host):
+    runner = started(host)
+    host.append(0, ["a", "poison"])
+    host.append(1, ["x"])
+    while runner.tick():
+        pass
+    assert host.dead() == [("error", "poison")]
+    assert (host.words("out", 0), host.words("out", 1)) == (["A"], ["X"])
+    host.append(0, ["b"])
+    host.append(1, ["y"])
+    host.calls.clear()
+    while runner.tick():
+        pass
+    assert host.calls == [2]
