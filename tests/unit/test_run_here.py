@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import polars as pl
 import pytest
 
 import headrace as hr
+from headrace.app.here import run_here
 from headrace.app.opening import current_settings, open_store
 from headrace.errors import RunFailedError, SchemaError, StoreError
 from headrace.ports import Append, Committed
@@ -224,7 +227,7 @@ def test_a_store_that_is_full_while_a_task_reads_is_no_failure_of_the_task(monke
         kinds = [fact.kind for append in appends for fact in append.facts]
         seen.extend(kinds)
         if "InputPinned" in kinds:
-            raise StoreError("the disk is full", code="HR4020")
+            raise StoreError("the disk is full", cure="free some space", code="HR4020")
         return commit(self, appends)
 
     monkeypatch.setattr(EngineSqlStore, "commit", full_at_pins)
@@ -240,8 +243,10 @@ def test_a_store_that_is_full_while_a_task_reads_is_no_failure_of_the_task(monke
     def looking() -> int:
         return look()
 
-    with pytest.raises(StoreError, match="the disk is full"):
+    with pytest.raises(StoreError, match="the disk is full") as caught:
         looking.run()
+    assert caught.value.code == "HR4020"
+    assert re.search(r"free some space; run \w+ .* until an engine .* closes it as lost", caught.value.cure or "")
     assert seen[-1] == "InputPinned", "neither a failure nor a result of the task is told"
 
 
@@ -273,3 +278,21 @@ def test_a_topic_keeps_the_number_of_partitions_that_its_first_rows_found() -> N
 
     with pytest.raises(RunFailedError, match="HR1247"):
         appending.run()
+
+
+def test_without_pickle_nothing_is_pickled_in_process_either() -> None:
+    @hr.task
+    def odd() -> object:
+        return Odd()
+
+    @hr.pipeline
+    def oddly() -> object:
+        return odd()
+
+    with pytest.raises(RunFailedError, match=r"pickle is switched off \(allow_pickle = false\)"):
+        run_here(oddly, {}, settings=replace(current_settings(), allow_pickle=False))
+    assert isinstance(oddly.run().result(), Odd)
+
+
+class Odd:
+    """Nothing but a pickle can hold one."""

@@ -16,7 +16,7 @@ from headrace.definitions.nodes import Node, Ref
 from headrace.definitions.project import PipelineDef
 from headrace.engine.listener import Listener
 from headrace.engine.loop import Engine, EngineOptions
-from headrace.errors import RunFailedError
+from headrace.errors import RunFailedError, StoreError
 from headrace.executors.attempt import AttemptRunner
 from headrace.executors.here import HereCrew
 from headrace.executors.inputs import Arguments, Pipeline
@@ -145,31 +145,46 @@ def run_loaded(
             read_file=lambda path: (settings.artifacts / path).read_bytes(),
             listener=told,
         )  # fmt: skip
-        engine.start()
-        engine.give([_asked(definition, arguments, log)])
-        while engine.machine.state.runs:
-            engine.turn()
+        try:
+            engine.start()
+            engine.give([_asked(definition, arguments, log)])
+            while engine.machine.state.runs:
+                engine.turn()
+        except StoreError as error:
+            if told.run is None:
+                raise
+            raise _left_open(error, told.run) from error
     if told.ended is None:
         raise RunFailedError(f"{name} did not start: {told.refusal or 'the request was refused'}")
     return HereRun(told.ended.run, told.ended.state, store, parts, definition)
 
 
 class _Told(Listener):
-    """Remembers how the run ended, or why there was none."""
+    """Remembers the run as far as it is committed, how it ended, or why there was none."""
 
     def __init__(self, on_facts: OnFacts | None) -> None:
+        self.run: str | None = None
         self.ended: f.RunEnded | None = None
         self.refusal = ""
         self._on_facts = on_facts
 
     def heard(self, facts: Sequence[Fact]) -> None:
         for fact in facts:
-            if isinstance(fact, f.RunEnded):
+            if isinstance(fact, f.RunCreated):
+                self.run = fact.run
+            elif isinstance(fact, f.RunEnded):
                 self.ended = fact
             elif isinstance(fact, f.EventRejected):
                 self.refusal = self.refusal or fact.error
         if self._on_facts is not None:
             self._on_facts(facts)
+
+
+def _left_open(error: StoreError, run: str) -> StoreError:
+    """The same error, which says what has become of the run."""
+    open_ = f"run {run} goes no further and stays open until an engine (headrace dev) closes it as lost: run it again"
+    cure = f"{error.cure}; {open_}" if error.cure else open_
+    return type(error)(error.message, where=error.where, cure=cure, code=error.code)
 
 
 def _let_go(right: Right) -> None:

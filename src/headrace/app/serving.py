@@ -46,7 +46,7 @@ def serve_engine(
     """
     package = package_place(settings.root, settings.name)
     with ExitStack() as held:
-        held.enter_context(_right(settings))
+        held.enter_context(take_engine_right(settings))
         if settings.database.exists():
             whereabouts.settle(settings.home, claim, secrets.token_hex(8))
         store = open_store(settings)
@@ -59,7 +59,8 @@ def serve_engine(
         service.run(should_stop, watched=package if watch else None)
 
 
-def _right(settings: Settings) -> Right:
+def take_engine_right(settings: Settings) -> Right:
+    """The right to serve the project. Raises EngineUnavailableError (HR5010) where an engine has it."""
     path = settings.locks / "engine.lock"
     right = take_right(path)
     if right is None:

@@ -23,6 +23,8 @@ VERBS = {
     "why": Command("why", "Say what waits or fails, the reason and the next step."),
     "trace": Command("trace", "Trace a prediction back to model, run, data and code."),
     "doctor": Command("doctor", "Check this machine, the project and its store."),
+    "backup": Command("backup", "Copy the project's state into a folder, also while it is in use."),
+    "restore": Command("restore", "Put a backup in place where there is no store."),
     "demo": Command("demo", "Play a year of flights: stream, drift, retraining."),
 }
 

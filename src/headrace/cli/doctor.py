@@ -138,7 +138,7 @@ def place(settings: Settings) -> Iterator[Finding]:
 def store(settings: Settings) -> Iterator[Finding]:
     """Whether database and artifacts are sound, the schema's revision, the write-ahead log, and who holds the store."""
     from headrace.app.opening import open_store
-    from headrace.cli.soundness import damaged_files, damaged_rows
+    from headrace.app.soundness import damaged_files, damaged_rows
     from headrace.storage.local import LocalStorage
     from headrace.store.sql import schema
 

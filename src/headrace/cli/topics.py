@@ -149,7 +149,8 @@ def _newest(here: Here, topic: TopicDef, n: int) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     while len(found) < n and (some := _holding(blobs, n - len(found))):
         pieces = [piece(topic, blob, body) for blob, body in zip(some, topics.bodies(here.db, some), strict=True)]
-        found = [*_documents(decode(topic, pieces).frame.tail(n - len(found))), *found]
+        rows = decode(topic, pieces).frame
+        found = [*_documents(rows.tail(min(n - len(found), len(rows)))), *found]
     return found
 
 

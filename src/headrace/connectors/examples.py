@@ -7,7 +7,7 @@ label mean something. Nothing that became known after the moment is looked at, s
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import polars as pl
@@ -100,7 +100,7 @@ def _labels_of(model: ModelDef, rows: pl.DataFrame, labels: Labels) -> pl.Series
     return aligned.zip_with(aligned.is_not_null(), fallback)
 
 
-def _newest(model: ModelDef, labels: Labels, start_us: int | None, end_us: int) -> pl.DataFrame:
+def _newest(model: ModelDef, labels: Labels, start_us: int | None, end_us: int | None) -> pl.DataFrame:
     _, on, label = needs_labels(model)
     rows = labels.log.read_known(labels.topic, start_us, end_us, pins=labels.pins)
     for name in (on, label):
@@ -136,13 +136,21 @@ def _check(model: ModelDef, rows: pl.DataFrame, on: str, label: str) -> None:
 
 
 def _lacking(model: ModelDef, keys: pl.Series, mature: int, labels: Labels) -> SchemaError:
-    shown = ", ".join(str(key) for key in keys.head(_SHOWN).to_list())
-    more = ", …" if len(keys) > _SHOWN else ""
     after = format_duration(timedelta(microseconds=model.mature_us))
-    return SchemaError(
+    told = (
         f"{len(keys):,} of {mature:,} rows, at least {after} old at {iso(labels.moment_us)}, have no label "
-        f"{model.label!r}: {shown}{more}",
-        where=f"model {model.name}",
-        cure='append their labels, give labels more time with mature=, or leave such rows out with missing="late"',
-        code="HR1231",
+        f"{model.label!r}: {_some(keys)}"
     )
+    everything = replace(labels, pins=labels.log.heads(labels.topic.name))
+    late = keys.filter(keys.is_in(_newest(model, everything, labels.moment_us + 1, None)[keys.name].implode()))
+    cure = "append their labels, or give labels more time with mature="
+    if len(late):
+        told += f"; those of {len(late):,} are there, but became known only after that: {_some(late)}"
+        cure = "give labels more time with mature=, or append them with the time at which they became known (known=)"
+    return SchemaError(
+        told, where=f"model {model.name}", cure=f'{cure}, or leave such rows out with missing="late"', code="HR1231"
+    )
+
+
+def _some(keys: pl.Series) -> str:
+    return ", ".join(str(key) for key in keys.head(_SHOWN).to_list()) + (", …" if len(keys) > _SHOWN else "")

@@ -121,6 +121,15 @@ class Values:
             found = found.row(index, named=True) if value.codec == "arrow" else found[index]
         return found if type(found) in _IMMUTABLE else copy.deepcopy(found)
 
+    def files(self, value: Value) -> Iterator[Value]:
+        """The value and its members, as far as they are files. Raises `CodecError` where the list of members is damaged."""
+        if value.path is not None:
+            yield value
+        if value.codec in _NESTED:
+            members = [member for _, member in self._pairs(value)] if value.codec == "dict" else self._members(value)
+            for member in members:
+                yield from self.files(member)
+
     def damages(self, value: Value) -> Iterator[CodecError]:
         """What is wrong with the files of the value, and of its members; nothing is decoded but the list of these."""
         if value.path is not None:

@@ -26,6 +26,7 @@ DEAD_SHARE = 0.05  # of the watched rows; above it the shard stops, for then the
 BACKOFF_US = (1_000_000, 2_000_000, 5_000_000, 15_000_000, 60_000_000)
 CUT_FROM_ROWS = 1_024
 CUT_AFTER_DEATH = 8  # each death costs a process start, so a batch that kills is cut to an eighth, not to a half
+ALONE_AFTER_DEATHS = 8  # so many deaths cut even the largest batch (sizing.MOST_ROWS) down to its first row
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,8 @@ def _still_cut(shard: Shard) -> Shard:
     if shard.offset is None or shard.deaths < 2:
         return shard
     limit = max(1, CUT_FROM_ROWS // CUT_AFTER_DEATH ** (shard.deaths - 1))
-    return replace(shard, suspect_end=shard.offset + limit, limit=limit)
+    is_alone = shard.deaths >= ALONE_AFTER_DEATHS
+    return replace(shard, suspect_end=shard.offset + limit, limit=0 if is_alone else limit)
 
 
 def waiting(shard: Shard, why: str, at_us: int) -> Step:
@@ -167,8 +169,8 @@ def plan(shard: Shard, head: int, rows: int, now_us: int) -> Plan | None:
     """The next batch of at most `rows`, or None where nothing is to read or the shard is held."""
     if shard.offset is None or shard.offset >= head or shard.is_stopped:
         return None
-    if shard.until_us is not None and now_us < shard.until_us:
-        return None
+    if shard.until_us is not None and now_us < shard.until_us <= now_us + BACKOFF_US[-1]:
+        return None  # a deadline further off was set before the clock went back
     first = shard.offset
     if shard.suspect_end is not None and first < shard.suspect_end:
         size = max(1, min(shard.limit, shard.suspect_end - first))

@@ -6,8 +6,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
+from headrace.connectors.appends import append
+from headrace.definitions.project import TopicDef
 from headrace.host.rights import take_right
 from headrace.runs import facts as f
 
@@ -147,6 +150,16 @@ def test_a_number_of_rows_is_none_or_more(headrace: Headrace, project: Path) -> 
     assert headrace("topics", "tail", "departures", "-n", "-1").code == 2
     assert headrace("topics", "tail", "departures", "-n", "0").out == ""
     assert headrace("topics", "tail", "departures", "-n", "9" * 30).out.count("UA-1") == 1
+
+
+def test_as_many_rows_are_shown_as_were_asked_for_however_many_blobs_they_lie_in(
+    headrace: Headrace, store: SqlStore
+) -> None:
+    topic = TopicDef("departures", schema={"flight_id": "str", "delay": "float"}, key="flight_id", partitions=2)
+    for at in range(1_100):  # a page of blobs is 1,000
+        append(store, "clients", topic, [{"flight_id": "UA-1", "delay": float(at)}], at)
+    shown = headrace("topics", "tail", "departures", "-n", "1050", "--json").out.splitlines()
+    assert [msgspec.json.decode(line)["row"]["delay"] for line in shown] == [float(at) for at in range(50, 1_100)]
 
 
 @pytest.mark.parametrize("key", ["departures/0/" + "9" * 30, "delay:" + "9" * 30, "departures/" + "9" * 30 + "/0"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -16,11 +17,16 @@ from headrace.cli.dev import stopping
 from headrace.cli.news import line_of
 from headrace.cli.progress import Counts, PlainLines
 from headrace.definitions.nodes import Const, Graph, Node, Scope
+from headrace.errors import StoreError
 from headrace.models.facts import AliasMoved, RetrainAsked, WindowJudged
+from headrace.ports import Append, Committed
 from headrace.runs import facts as f
 from headrace.runs.facts import Value
+from headrace.store.sql.engine_store import EngineSqlStore
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from conftest import Headrace
 
 pytestmark = pytest.mark.headrace_project
@@ -193,3 +199,45 @@ def test_a_path_that_the_system_refuses_is_named(headrace: Headrace, project: Pa
     result = headrace("new", "x" * 5000)
     assert result.code == 6
     assert "HR4090 the system refused: File name too long" in result.err
+
+
+def test_a_store_that_is_full_ends_the_run_with_its_code_and_says_what_becomes_of_it(
+    headrace: Headrace, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = EngineSqlStore.commit
+
+    def full_from_the_first_result_on(self: EngineSqlStore, appends: Sequence[Append]) -> Committed:
+        if any(fact.kind == "AttemptSucceeded" for append in appends for fact in append.facts):
+            raise StoreError("the disk is full", cure="free some space", code="HR4020")
+        return commit(self, appends)
+
+    monkeypatch.setattr(EngineSqlStore, "commit", full_from_the_first_result_on)
+    result = headrace("run", "retrain")
+    assert result.code == 6
+    assert result.err.startswith("HR4020 the disk is full")
+    assert "Traceback" not in result.err
+    (row,) = headrace("runs", "ls", "--json").json()
+    assert row["state"] == "running"
+    assert f"run {row['run']} goes no further and stays open until an engine" in result.err
+
+
+def test_a_folder_that_may_only_be_read_is_named_with_its_cure(
+    headrace: Headrace, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path, *_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)  # root may write everywhere
+    result = headrace("run", "retrain")
+    assert result.code == 6
+    assert result.err.startswith("HR4030 the database cannot be written or opened")
+    assert "belong to you and are writable" in result.err
+
+
+def test_a_check_of_a_large_project_fits_a_terminal(headrace: Headrace, project: Path) -> None:
+    topics = "\n".join(f"t{n} = hr.Topic('t{n:03}')" for n in range(300))
+    (project / "cliflights" / "more.py").write_text(f"import headrace as hr\n{topics}\n")
+    shown = headrace("check").out
+    assert "topics    departures, scores, t000, t001," in shown
+    assert "t009 … and 290 more" in shown
+    assert len(headrace("check", "--json").json()["found"]["topics"]) == 302

@@ -83,8 +83,13 @@ def test_bytes_that_are_gone_are_missing_rows_and_never_skipped(store, log):
         append(store, "clients", FIRST, [{"id": "a", "n": at}], at_us=at)
     with store.database.write() as connection:
         connection.execute("DELETE FROM topic_bodies WHERE id = 2")
-    with pytest.raises(StoreError, match="expected rows up to offset 3, found them up to 1"):
+    with pytest.raises(StoreError, match="the bytes of the rows of t/0 from offset 1 on are gone"):
         log.rows(FIRST, 0, 0, 3)
+    with store.database.write() as connection:
+        connection.execute("DELETE FROM topic_bodies")
+    with pytest.raises(StoreError, match="from offset 2 on are gone") as caught:  # the last one: nothing comes after it
+        log.rows(FIRST, 0, 2, 3)
+    assert caught.value.code == "HR4040"
 
 
 def test_a_blob_in_which_the_last_batch_ended_is_not_read_again(store, log):
@@ -94,7 +99,7 @@ def test_a_blob_in_which_the_last_batch_ended_is_not_read_again(store, log):
         connection.execute("DELETE FROM topic_bodies")
     assert log.rows(FIRST, 0, 4, 9).frame["n"].to_list() == [4, 5, 6, 7, 8]
     assert log.rows(FIRST, 0, 9, 10).frame["n"].to_list() == [9]
-    with pytest.raises(StoreError, match="found them up to 0"):
+    with pytest.raises(StoreError, match="the bytes of the rows of t/0 from offset 0 on are gone"):
         log.rows(FIRST, 0, 0, 4)
 
 

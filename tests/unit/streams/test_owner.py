@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from headrace.streams import owner
 from headrace.streams.facts import BatchCommitted, DeadLettered, ShardDied
 from headrace.streams.owner import Dead, Hand, Outcome, Shard
+from headrace.streams.sizing import MOST_ROWS
 
 READING = Shard("score", 0, "events", "c1", n=3, offset=100)
 
@@ -23,6 +24,7 @@ def test_a_shard_that_has_not_started_or_is_held_plans_nothing():
     held = owner.retrying(READING, "timeout", 0).shard
     assert owner.plan(held, 200, 5, 999_999) is None
     assert owner.plan(held, 200, 5, 1_000_000) is not None
+    assert owner.plan(held, 200, 5, -3_600_000_000) is not None, "the clock went back: nobody waits an hour"
     assert owner.plan(owner.stopped(READING, "no", 0).shard, 200, 5, 0) is None
 
 
@@ -139,3 +141,9 @@ def test_rows_that_have_killed_stay_cut_when_an_owner_dies_before_it_comes_to_th
         assert not planned.is_given_up
         sizes.append(planned.rows)
     assert sizes == [4_000, 128, 16, 2, 1, 1, 1]
+
+
+def test_a_row_that_killed_alone_is_given_up_though_an_owner_died_elsewhere_since():
+    after = owner.taken(Shard("s", 0, "t", "c1", offset=5, deaths=8), None, 0)
+    assert owner.plan(after.shard, 10_000, 4_000, 0) == owner.Plan(0, 5, 6, is_given_up=True)
+    assert MOST_ROWS // owner.CUT_AFTER_DEATH ** (owner.ALONE_AFTER_DEATHS - 2) <= 1

@@ -26,7 +26,8 @@ class ModelCheck:
         self.of_run: dict[str, str] = {}
         self.versions: Counter[str] = Counter()
         self.aliases: dict[tuple[str, str], int] = {}
-        self.windows: dict[str, int] = {}
+        self.windows: dict[str, int] = {}  # monitor → the end of its newest judged window
+        self.judged: set[tuple[str, int]] = set()
         self.streaks: Counter[str] = Counter()
         self.due_streaks: dict[str, tuple[int, int]] = {}
         self.due_asks: Counter[tuple[str, int]] = Counter()
@@ -100,10 +101,13 @@ class ModelCheck:
 
     def _judged(self, place: Place, judged: WindowJudged) -> Iterator[Violation]:
         """Work out from the window what every asker's streak must be now, and who must ask."""
-        end_us = judged.window[1]
-        if end_us <= self.windows.get(judged.monitor, -1):
-            yield Violation("A1", "a window is judged once, in order", str(place))
-        self.windows[judged.monitor] = end_us
+        end_us, last_us = judged.window[1], self.windows.get(judged.monitor, -1)
+        if (judged.monitor, end_us) in self.judged:
+            yield Violation("A1", "a window is judged once", str(place))
+        self.judged.add((judged.monitor, end_us))
+        # The run of an older window that was tried again says nothing new about streaks.
+        is_new = end_us > last_us
+        end_us = self.windows[judged.monitor] = max(end_us, last_us)
         project = self.projects.get(self.code)
         moved: dict[str, int] = {}
         asking: set[str] = set()
@@ -114,8 +118,8 @@ class ModelCheck:
                 asker = f"{trigger.monitor}:{trigger.which}:{pipeline.name}"
                 crossed = judged.crossed.get(trigger.which)
                 length = self.streaks[asker]
-                moved[asker] = length if crossed is None else length + 1 if crossed else 0
-                if crossed and moved[asker] >= trigger.consecutive and pipeline.registers is not None:
+                moved[asker] = length if crossed is None or not is_new else length + 1 if crossed else 0
+                if crossed and is_new and moved[asker] >= trigger.consecutive and pipeline.registers is not None:
                     asking.add(pipeline.name)
         self.due_streaks = {asker: (0 if asking else length, end_us) for asker, length in moved.items()}
         model = project.models.get(judged.model) if project else None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -11,12 +11,17 @@ from headrace.data.facts import Part
 from headrace.errors import StoreError
 from headrace.runs.facts import Value
 from headrace.store.sql import kinds
-from headrace.store.sql.connection import Database
 from headrace.store.sql.reads.rows import PAGE
 
 _BODIES_AT_ONCE = 64
 _PARTS = msgspec.json.Decoder(tuple[Part, ...])
 _VALUE = msgspec.json.Decoder(Value)
+
+
+class Rows(Protocol):
+    """A database that is read: one that is in use, or a copy of it."""
+
+    def read(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> list[tuple[Any, ...]]: ...
 
 
 class Body(NamedTuple):
@@ -45,12 +50,12 @@ class Kept(NamedTuple):
     golden: str | None
 
 
-def broken_pages(db: Database, *, limit: int = 5) -> list[str]:
+def broken_pages(db: Rows, *, limit: int = 5) -> list[str]:
     """What SQLite itself finds wrong with the file, in its words; at most `limit` findings."""
     return [str(row[0]) for row in db.read(f"PRAGMA integrity_check({limit})") if row[0] != "ok"]
 
 
-def broken_logs(db: Database) -> Iterator[str]:
+def broken_logs(db: Rows) -> Iterator[str]:
     """Logs whose facts have a gap, and facts that cannot be read."""
     counted = "SELECT name, head, (SELECT count(*) FROM facts WHERE log = name) FROM logs ORDER BY name"
     for name, head, found in db.read(counted):
@@ -64,7 +69,7 @@ def broken_logs(db: Database) -> Iterator[str]:
             yield f"fact {seq} of {log} cannot be read: {why}"
 
 
-def bodies(db: Database) -> Iterator[Body]:
+def bodies(db: Rows) -> Iterator[Body]:
     """Every blob that should have its bytes."""
     sql = (
         "SELECT topic, partition, first, body FROM topic_blobs LEFT JOIN topic_bodies ON id = body_id"
@@ -73,27 +78,27 @@ def bodies(db: Database) -> Iterator[Body]:
     return (Body(*row) for row in _paged(db, sql, "topic, partition, first", size=_BODIES_AT_ONCE))
 
 
-def results(db: Database) -> Iterator[Result]:
+def results(db: Rows) -> Iterator[Result]:
     """Every accepted result."""
     sql = "SELECT run, node, path, item, result FROM items WHERE result IS NOT NULL"
     for run, node, _, _, text in _paged(db, sql, "run, node, path, item"):
         yield Result(run, node, _VALUE.decode(text))
 
 
-def versions(db: Database) -> Iterator[Kept]:
+def versions(db: Rows) -> Iterator[Kept]:
     """Every version of every model."""
     rows = db.read("SELECT model, version, codec, path, size_bytes, digest, golden FROM model_versions ORDER BY 1, 2")
     for model, number, codec, path, size_bytes, digest, golden in rows:
         yield Kept(model, number, Value(codec, None, path, size_bytes, digest), golden)
 
 
-def parts(db: Database) -> dict[str, tuple[str, Part]]:
+def parts(db: Rows) -> dict[str, tuple[str, Part]]:
     """Path → table and part, of all versions of all tables."""
     rows = db.read("SELECT name, parts FROM table_versions ORDER BY name, version")
     return {part.path: (name, part) for name, text in rows for part in _PARTS.decode(text)}
 
 
-def _paged(db: Database, sql: str, key: str, *, size: int = PAGE) -> Iterator[tuple[Any, ...]]:
+def _paged(db: Rows, sql: str, key: str, *, size: int = PAGE) -> Iterator[tuple[Any, ...]]:
     """All rows by a key that comes first among the columns, page by page, so that no reader keeps the WAL back."""
     n = key.count(",") + 1
     where = " AND" if " WHERE " in sql else " WHERE"

@@ -11,11 +11,11 @@ from headrace.connectors.holdings import digest
 from headrace.errors import HeadraceError
 from headrace.storage.local import LocalStorage
 from headrace.storage.values import Values
-from headrace.store.sql.connection import Database
 from headrace.store.sql.reads import soundness
+from headrace.store.sql.reads.soundness import Rows
 
 
-def damaged_rows(database: Database) -> Iterator[str]:
+def damaged_rows(database: Rows) -> Iterator[str]:
     """What is wrong with the database file. What no checksum covers is found only where it cannot be read."""
     broken = soundness.broken_pages(database)
     if broken:
@@ -33,7 +33,7 @@ def damaged_rows(database: Database) -> Iterator[str]:
             yield f"{place}: {error.message}"
 
 
-def damaged_files(database: Database, files: LocalStorage) -> Iterator[str]:
+def damaged_files(database: Rows, files: LocalStorage) -> Iterator[str]:
     """Artifacts that are gone or are not what was written."""
     values = Values(files)
     try:

@@ -1,0 +1,114 @@
+"""Boundaries between a process and what outlives it, counted; at chosen ones the process fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+KINDS = ("before", "after", "death", "worker")
+SAYS = {
+    "before": "an error before the effect",
+    "after": "an error after the effect, which leaves the outcome unknown",
+    "death": "the death of the process",
+    "worker": "the death of the worker alone",
+}
+
+
+class Death(BaseException):
+    """The process ends here. Whoever catches it finds that nothing reaches the outside any more."""
+
+
+@dataclass(eq=False)
+class Actor:
+    """A process, as far as failures are concerned. A worker dies with its engine."""
+
+    name: str
+    parent: Actor | None = None
+    has_died: bool = False
+
+    @property
+    def is_dead(self) -> bool:
+        return self.has_died or (self.parent is not None and self.parent.is_dead)
+
+
+@dataclass(frozen=True, slots=True)
+class Boundary:
+    """One crossing. What has no effect can only fail before it."""
+
+    name: str
+    is_read: bool
+    is_in_worker: bool
+
+    def takes(self, kind: str) -> bool:
+        return not (kind == "after" and self.is_read) and (kind != "worker" or self.is_in_worker)
+
+
+class Faults:
+    """`plan`: what happens at which crossing, counted from 1. `crossed` is kept where `is_listed`."""
+
+    def __init__(self, plan: Mapping[int, str], *, is_listed: bool = False) -> None:
+        self.plan = plan
+        self.count = 0
+        self.crossed: list[Boundary] = []
+        self.struck: list[Boundary] = []
+        self._is_listed = is_listed
+        self._actor: Actor | None = None
+        self._is_inside = False
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether whoever acts now has died: what it still does in `finally` never happened."""
+        return self._actor is not None and self._actor.is_dead
+
+    @contextmanager
+    def acting(self, actor: Actor | None) -> Generator[None]:
+        """What happens in here is done by this process; None is everybody who does not fail."""
+        before, self._actor = self._actor, actor
+        try:
+            yield
+        finally:
+            self._actor = before
+
+    def cross(
+        self,
+        do: Callable[[], T],
+        named: Callable[[], str],
+        error: Callable[[], Exception],
+        *,
+        is_read: bool = False,
+        torn: Callable[[], object] | None = None,
+    ) -> T:
+        """Do what leads outside, or fail. `torn` does half of it, which is what a failure in its middle leaves."""
+        actor = self._actor
+        if actor is None or self._is_inside:
+            return do()
+        if actor.is_dead:
+            raise Death
+        self.count += 1
+        kind = self.plan.get(self.count)
+        if kind is None and not self._is_listed:
+            return self._done(do)
+        boundary = Boundary(f"{actor.name}: {named()}", is_read, actor.parent is not None)
+        self.crossed.append(boundary)
+        if kind is None:
+            return self._done(do)
+        self.struck.append(boundary)
+        if kind == "after":
+            self._done(do)
+            raise error()
+        if torn is not None:
+            self._done(torn)
+        if kind == "before":
+            raise error()
+        (actor if kind == "worker" or actor.parent is None else actor.parent).has_died = True
+        raise Death
+
+    def _done(self, do: Callable[[], Any]) -> Any:
+        self._is_inside = True
+        try:
+            return do()
+        finally:
+            self._is_inside = False
