@@ -16,7 +16,7 @@ from headrace.testing.simulator.story import tell
 SCHEDULES = 10_000
 CHUNKS = 20  # spread over the test processes
 FAULTS_LEAST = 8  # on average, per schedule
-SHARE_LEAST = 0.01  # of the schedules of a chunk in which each interesting state occurs
+SHARE_LEAST = 0.004  # of the schedules of a chunk in which each interesting state occurs
 SHRINK_S = 30.0
 CORPUS = sorted((Path(__file__).parent / "corpus").glob("*.json"))
 
