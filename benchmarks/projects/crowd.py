@@ -1,14 +1,19 @@
-"""A large project: a thousand pipelines with a schedule each, and five hundred streams with their topics."""
+"""A large project: a thousand pipelines with a schedule each, and half as many streams with their topics.
+
+The variable `CROWD` says otherwise how many pipelines.
+"""
 
 from __future__ import annotations
 
+import os
 import time
 
 import polars as pl
 
 import headrace as hr
 
-PIPELINES, STREAMS = 1_000, 500
+PIPELINES = int(os.environ.get("CROWD", "1000"))
+STREAMS = PIPELINES // 2
 
 
 @hr.task

@@ -94,6 +94,12 @@ class StoreError(HeadraceError):
     exit_code = 6
 
 
+class DamagedError(StoreError):
+    """What was read is not what was written. Trying again does not help; whatever needs it stops, the rest goes on."""
+
+    code = "HR4040"
+
+
 class DisagreementError(StoreError):
     """A fact does not fit the rows. Nothing was written; the writer must read the rows before it decides again."""
 

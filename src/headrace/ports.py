@@ -68,15 +68,9 @@ class Store(Protocol):
     """
 
     def commit(self, appends: Sequence[Append]) -> Committed: ...
-    def head(self, log: str) -> int:
-        """Seq of the last fact of the log; 0 where it has none."""
-        ...
-
     def log(self, name: str) -> LogState:
         """Head and owner of a log, of one moment."""
         ...
-
-    def facts(self, log: str, *, after: int, limit: int = 1000, kinds: Sequence[str] | None = None) -> list[Stored]: ...
 
     def ask(self, verb: str, body: Any, *, key: str, at_us: int) -> int:
         """Write a durable request (same key: the same row). Returns its id."""
@@ -97,7 +91,27 @@ class Store(Protocol):
     def close(self) -> None: ...
 
 
-class EngineStore(Store, Protocol):
+class LiveStore(Store, Protocol):
+    """What a process that follows the others asks again and again."""
+
+    def watermarks(self, definitions: Project) -> dict[str, int]:
+        """How far each topic is complete in event time: as declared, or as its stream or its newest rows say."""
+        ...
+
+    def change_count(self) -> int:
+        """A number that changes when another connection has committed. Cheap: an idle engine asks once a second."""
+        ...
+
+
+class StreamStore(LiveStore, Protocol):
+    """What a stream process asks besides."""
+
+    def wal_is_over_limit(self) -> bool:
+        """Whether stream writers should wait until the write-ahead log is shorter again."""
+        ...
+
+
+class EngineStore(LiveStore, Protocol):
     """What an engine reads besides: its own state at a start, and what others have done since."""
 
     def restore(self, log: str) -> Restored:
@@ -123,18 +137,6 @@ class EngineStore(Store, Protocol):
 
     def project_of(self, code: str) -> bytes:
         """Canonical JSON of the definitions of a code version that was deployed once."""
-        ...
-
-    def watermarks(self, definitions: Project) -> dict[str, int]:
-        """How far each topic is complete in event time: as declared, or as its stream or its newest rows say."""
-        ...
-
-    def change_count(self) -> int:
-        """A number that changes when another connection has committed. Cheap: an idle engine asks once a second."""
-        ...
-
-    def wal_is_over_limit(self) -> bool:
-        """Whether stream writers should wait until the write-ahead log is shorter again."""
         ...
 
     def tidy(self) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from headrace.data.facts import Part, TablePublished, TopicAppended, TopicCompleted
+from headrace.data.facts import Part, TablePublished, TopicAppended, TopicCompleted, TopicShaped
 from headrace.errors import ConflictError, StoreError, SupersededError
 from headrace.ports import Append, LogState
 from headrace.runs.facts import (
@@ -231,6 +231,13 @@ def test_a_number_that_another_writer_took_is_a_conflict(store: SqlStore) -> Non
     store.commit([Append("run:x", 0, (published,))])
     with pytest.raises(ConflictError, match="faster: version 1 is not the next of table 'weather'"):
         store.commit([Append("engine", 0, (published,))])
+    assert store.log("engine") == LogState(0)
+
+
+def test_columns_that_another_writer_gave_are_a_conflict(store: SqlStore) -> None:
+    store.commit([Append("run:x", 0, (TopicShaped("clicks", {"id": "str"}, 5),))])
+    with pytest.raises(ConflictError, match=r"the topic clicks has the columns \{'id': 'str'\}"):
+        store.commit([Append("engine", 0, (TopicShaped("clicks", {"id": "int"}, 5),))])
     assert store.log("engine") == LogState(0)
 
 

@@ -312,7 +312,8 @@ def _first(values: list[int], is_it: Callable[[int], bool]) -> int:
 
 
 LOOSE = TopicDef("loose", partitions=1)
-CELLS = st.none() | st.integers(-5, 5) | st.sampled_from((0.5, -1.5)) | st.text("ab", max_size=2)
+PLAIN_CELLS = st.none() | st.booleans() | st.integers(-5, 5) | st.sampled_from((0.5, -1.5)) | st.text("ab", max_size=2)
+CELLS = PLAIN_CELLS | st.lists(PLAIN_CELLS, max_size=2) | st.dictionaries(st.sampled_from("ab"), PLAIN_CELLS)
 LOOSE_ROWS = st.lists(st.dictionaries(st.sampled_from("abc"), CELLS, min_size=1), min_size=1, max_size=3)
 
 

@@ -29,7 +29,7 @@ INTERESTING = (
     "an engine went on from its rows",
     "late report to the next engine",
     "report of a worker that was given up",
-    "a writer read its head after an error",
+    "a client did not learn what became of its append",
     "a run elsewhere came to its end",
     "a run elsewhere was closed for its dead process",
     "the wall clock went back",

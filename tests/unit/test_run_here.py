@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -10,6 +11,7 @@ import polars as pl
 import pytest
 
 import headrace as hr
+from headrace.app import here
 from headrace.app.here import run_here
 from headrace.app.opening import current_settings, open_store
 from headrace.errors import RunFailedError, SchemaError, StoreError
@@ -248,6 +250,30 @@ def test_a_store_that_is_full_while_a_task_reads_is_no_failure_of_the_task(monke
     assert caught.value.code == "HR4020"
     assert re.search(r"free some space; run \w+ .* until an engine .* closes it as lost", caught.value.cure or "")
     assert seen[-1] == "InputPinned", "neither a failure nor a result of the task is told"
+
+
+def test_a_run_keeps_its_store_open_as_long_as_somebody_has_it() -> None:
+    @hr.pipeline
+    def kept() -> list[int]:
+        return numbers(2)
+
+    run = kept.run()
+    store = run._store
+    assert run.result() == [0, 1]
+    assert not store.database._is_closed
+    del run
+    gc.collect()
+    assert store.database._is_closed
+
+
+def test_a_run_that_cannot_say_that_it_lives_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    @hr.pipeline
+    def unheld() -> list[int]:
+        return numbers(2)
+
+    monkeypatch.setattr(here, "take_right", lambda path: None)
+    with pytest.raises(StoreError, match="has the right to the log run:"):
+        unheld.run()
 
 
 def test_a_run_here_leaves_what_clients_asked_to_the_engine() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -24,7 +25,7 @@ from headrace.executors.parts import Parts
 from headrace.executors.protocol import Start
 from headrace.graph.loaded import Loaded, freeze
 from headrace.host.clock import SystemClock
-from headrace.host.rights import Right, take_right
+from headrace.host.rights import Right, holder_of, take_right
 from headrace.ports import Clock
 from headrace.runs import facts as f
 from headrace.runs.events import Event, RunAsked
@@ -36,11 +37,15 @@ OnFacts = Callable[[Sequence[Fact]], None]
 
 
 class HereRun:
-    """A run that happened in this process: how it ended, and the values it made."""
+    """A run that happened in this process: how it ended, and the values it made.
+
+    It reads them from `store`, which is its own and is closed with it.
+    """
 
     def __init__(self, run: str, state: str, store: EngineSqlStore, parts: Parts, definition: PipelineDef) -> None:
         self.id, self.state = run, state
         self._store, self._parts, self._definition = store, parts, definition
+        weakref.finalize(self, store.close)
 
     def result(self) -> Any:
         """What the pipeline function returns. Raises RunFailedError when the run did not succeed."""
@@ -117,17 +122,16 @@ def run_loaded(
 
     Raises StoreError where the store refuses: the run then goes no further, and an engine closes it as lost.
     """
-    store = open_store(settings)
     clock = clock or SystemClock()
     definition = loaded.project.pipelines[name]
-    parts = make_parts(settings, store, loaded, HERE, allow_pickle=settings.allow_pickle)
     log = f"run:{clock.now_us():x}-{secrets.token_hex(3)}"
     file = log.replace(":", "-")
     told = _Told(on_facts)
-    with ExitStack() as held:
-        right = take_right(settings.locks / f"{file}.lock")
-        if right is not None:
-            held.callback(_let_go, right)
+    with ExitStack() as opened, ExitStack() as held:
+        store = open_store(settings)
+        opened.callback(store.close)
+        parts = make_parts(settings, store, loaded, HERE, allow_pickle=settings.allow_pickle)
+        held.callback(_let_go, _right_to(settings, log))
 
         def act(events: Sequence[Event]) -> None:
             engine.give(events)
@@ -154,9 +158,11 @@ def run_loaded(
             if told.run is None:
                 raise
             raise _left_open(error, told.run) from error
-    if told.ended is None:
-        raise RunFailedError(f"{name} did not start: {told.refusal or 'the request was refused'}")
-    return HereRun(told.ended.run, told.ended.state, store, parts, definition)
+        if told.ended is None:
+            raise RunFailedError(f"{name} did not start: {told.refusal or 'the request was refused'}")
+        run = HereRun(told.ended.run, told.ended.state, store, parts, definition)
+        opened.pop_all()  # the run keeps it, for its values
+    return run
 
 
 class _Told(Listener):
@@ -185,6 +191,16 @@ def _left_open(error: StoreError, run: str) -> StoreError:
     open_ = f"run {run} goes no further and stays open until an engine (headrace dev) closes it as lost: run it again"
     cure = f"{error.cure}; {open_}" if error.cure else open_
     return type(error)(error.message, where=error.where, cure=cure, code=error.code)
+
+
+def _right_to(settings: Settings, log: str) -> Right:
+    """The right to a log, by which others see that this process lives. Raises StoreError where another has it."""
+    path = settings.locks / f"{log.replace(':', '-')}.lock"
+    right = take_right(path)
+    if right is None:
+        held = f"process {holder_of(path)} has the right to the log {log}"
+        raise StoreError(held, where=str(path), cure="run it again", code="HR4050")
+    return right
 
 
 def _let_go(right: Right) -> None:

@@ -11,11 +11,12 @@ from headrace.connectors.here import HereAccess
 from headrace.connectors.holdings import Holdings
 from headrace.data.access import Access
 from headrace.definitions.project import Project
-from headrace.errors import ProjectError, RefusedError
+from headrace.errors import ProjectError, RefusedError, StoreError
 from headrace.graph.loaded import Loaded
 from headrace.graph.project import load_project
 from headrace.host import whereabouts
 from headrace.host.clock import SystemClock
+from headrace.host.rights import holder_of
 from headrace.settings import Settings, read_settings
 from headrace.storage.local import LocalStorage
 from headrace.store.sql import failures
@@ -23,7 +24,7 @@ from headrace.store.sql.engine_store import EngineSqlStore
 
 HERE = "local"  # the code version of what runs in process: the code as it is there
 
-_opened: dict[str, tuple[Path, Access]] = {}
+_opened: dict[Path, tuple[EngineSqlStore, Access]] = {}  # one at most: of the project where the work is
 
 
 def open_store(settings: Settings) -> EngineSqlStore:
@@ -44,6 +45,12 @@ def open_store(settings: Settings) -> EngineSqlStore:
         raise failures.plain(error, str(settings.home)) from error
     is_new = not settings.database.exists()
     store = EngineSqlStore(settings.database)
+    if not is_new and holder_of(settings.locks / "engine.lock") is None:
+        try:
+            store.database.refuse_broken_wal()  # an engine that lives has looked, and reads what it wrote
+        except StoreError:
+            store.close()
+            raise
     if is_new:
         whereabouts.remember(settings.home, secrets.token_hex(8))
     return store
@@ -79,10 +86,10 @@ def current_settings() -> Settings:
 def default_access() -> Access:
     """Access for scripts, notebooks and tests: acts at once on the store of `current_settings()`."""
     settings = current_settings()
-    known = _opened.get("here")
-    if known is None or known[0] != settings.database:
+    if settings.database not in _opened:
         store = open_store(settings)
         project = load_project(settings.root, settings.name).project if settings.is_project else Project("here")
-        opened = HereAccess(make_holdings(settings, store, project, HERE), store)
-        known = _opened["here"] = (settings.database, opened)
-    return known[1]
+        while _opened:
+            _opened.popitem()[1][0].close()
+        _opened[settings.database] = store, HereAccess(make_holdings(settings, store, project, HERE), store)
+    return _opened[settings.database][1]

@@ -16,14 +16,14 @@ from headrace.engine.loading import Loading
 from headrace.engine.loop import Engine, EngineOptions
 from headrace.engine.service import Service, ServiceListener
 from headrace.engine.supervisor import StreamSupervisor
-from headrace.errors import EngineUnavailableError
 from headrace.executors.crew import LocalCrew
 from headrace.executors.local import LocalExecutor
 from headrace.host import whereabouts
 from headrace.host.clock import SystemClock
 from headrace.host.doorbell import Doorbell, doorbell_path, ring
-from headrace.host.rights import Right, holder_of, take_right
+from headrace.host.rights import take_engine_right
 from headrace.settings import Settings
+from headrace.shards.project import shard_file
 from headrace.store.sql.engine_store import EngineSqlStore
 from headrace.store.sql.reads.project import current_code
 
@@ -46,31 +46,18 @@ def serve_engine(
     """
     package = package_place(settings.root, settings.name)
     with ExitStack() as held:
-        held.enter_context(take_engine_right(settings))
+        held.enter_context(take_engine_right(settings.locks))
         if settings.database.exists():
             whereabouts.settle(settings.home, claim, secrets.token_hex(8))
         store = open_store(settings)
         held.callback(store.close)
+        store.database.refuse_broken_wal()
         if claim == "copied":
             notice(_pause_copy(store, SystemClock().now_us()))
         bell = Doorbell(doorbell_path(settings.home))
         held.callback(bell.close)
         service = _service(settings, store, bell, on_facts, notice)
         service.run(should_stop, watched=package if watch else None)
-
-
-def take_engine_right(settings: Settings) -> Right:
-    """The right to serve the project. Raises EngineUnavailableError (HR5010) where an engine has it."""
-    path = settings.locks / "engine.lock"
-    right = take_right(path)
-    if right is None:
-        raise EngineUnavailableError(
-            f"an engine serves this project already (process {holder_of(path)})",
-            where=str(settings.root),
-            cure="use that one, or end it first",
-            code="HR5010",
-        )
-    return right
 
 
 def _service(
@@ -99,6 +86,7 @@ def _service(
         loading,
         code_folder=settings.code,
         locks=settings.locks,
+        lock_of=lambda log: shard_file(settings.locks, log, "lock"),
         stream_processes=settings.stream_processes,
         notice=notice,
     )

@@ -31,16 +31,16 @@ def backup(folder: Path, /, *, common: Common = PLAIN) -> int:
     folder
         A folder that is empty or not there yet, better on another disk.
     """
-    from headrace.app.backup import back_up
+    from headrace.keeping.backup import back_up
 
-    manifest = back_up(settings_of(common), folder.absolute(), Progress().tell)
+    manifest = back_up(settings_of(common), folder.resolve(), Progress().tell)
     for damage in manifest.damaged:
         notice(f"damaged before it was copied: {damage}")
     if common.json:
         show_json(summary(manifest, folder))
     else:
-        show_line(f"backed up {in_words(manifest)}, to {folder.absolute()}", "ok")
-        notice(f"to put it back where there is no store:  headrace restore {folder.absolute()}")
+        show_line(f"backed up {in_words(manifest)}, to {folder.resolve()}", "ok")
+        notice(f"to put it back where there is no store:  headrace restore {folder.resolve()}")
     return int(bool(manifest.damaged))
 
 
@@ -60,7 +60,7 @@ class Progress:
 def summary(manifest: Manifest, folder: Path) -> dict[str, object]:
     """What JSON says of a backup."""
     return {
-        "folder": str(folder.absolute()),
+        "folder": str(folder.resolve()),
         "project": manifest.project,
         "store": manifest.store,
         "headrace": manifest.headrace,

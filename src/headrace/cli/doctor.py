@@ -10,8 +10,9 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from headrace.cli.here import ENGINE_LOCK, loaded, settings_of
 from headrace.cli.output import show_json, show_line
@@ -20,6 +21,9 @@ from headrace.cli.words import length, size
 from headrace.errors import HeadraceError
 from headrace.settings import Settings
 
+if TYPE_CHECKING:
+    from headrace.store.sql.connection import Database
+
 app = make_app("doctor", "Check this machine, the project and its store.")
 
 _LOW_BYTES = 1 << 30
@@ -27,6 +31,7 @@ _WAL_LIMIT_BYTES = 256 << 20
 _HELD_S = 2.0
 _SHOWN = 3
 _SQLITE = (3, 35)  # RETURNING, which the store uses, came with it
+_REPORT = "please report it; nothing came of the event: what it should have started, headrace trigger starts"
 _EXTRAS = ("lightgbm", "sklearn", "skops", "matplotlib")
 
 
@@ -138,7 +143,7 @@ def place(settings: Settings) -> Iterator[Finding]:
 def store(settings: Settings) -> Iterator[Finding]:
     """Whether database and artifacts are sound, the schema's revision, the write-ahead log, and who holds the store."""
     from headrace.app.opening import open_store
-    from headrace.app.soundness import damaged_files, damaged_rows
+    from headrace.keeping.soundness import damaged_code, damaged_files, damaged_rows
     from headrace.storage.local import LocalStorage
     from headrace.store.sql import schema
 
@@ -150,16 +155,19 @@ def store(settings: Settings) -> Iterator[Finding]:
     try:
         with opened.database.reading() as connection:
             revision = schema.revision(connection)
+        opened.database.refuse_broken_wal()
         damaged = _few(damaged_rows(opened.database))
         if damaged:
             yield Finding("fail", "store", damaged, "stop everything, keep the file, restore a copy")
         else:
             n_bytes = settings.database.stat().st_size
             yield Finding("ok", "store", f"{settings.database}, {size(n_bytes)}, schema {revision}, sound")
-            if damaged := _few(damaged_files(opened.database, LocalStorage(settings.artifacts))):
+            files = damaged_files(opened.database, LocalStorage(settings.artifacts))
+            if damaged := _few(chain(files, damaged_code(opened.database, settings.code))):
                 yield Finding("fail", "artifacts", damaged, "restore them from a copy, or run again what made them")
             else:
                 yield Finding("ok", "artifacts", f"{settings.artifacts}: all that is named is there as it was written")
+        yield from _rejected(opened.database)
         wal = opened.wal_bytes()
         cure = "end the reader that holds it back; headrace dev empties it when idle" if wal > _WAL_LIMIT_BYTES else ""
         yield Finding("warn" if cure else "ok", "wal", f"{size(wal)} not yet in the database", cure)
@@ -171,6 +179,17 @@ def store(settings: Settings) -> Iterator[Finding]:
         yield _failed("store", error)
     finally:
         opened.close()
+
+
+def _rejected(db: Database) -> Iterator[Finding]:
+    """What the engine could not decide on since the last deploy: nothing came of it."""
+    from headrace.store.sql.reads.project import current_code, rejected
+
+    code = current_code(db)
+    found = [] if code is None else rejected(db, code.at_us)
+    for row in found:
+        about = f" about fact {row.about_seq} of {row.about_log}" if row.about_log is not None else ""
+        yield Finding("warn", "event", f"an event{about} was rejected: {row.error}; it was {row.event:.200}", _REPORT)
 
 
 def holders(settings: Settings) -> Iterator[Finding]:

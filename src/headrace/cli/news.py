@@ -66,6 +66,8 @@ def _of_data(fact: Fact) -> tuple[str, str] | None:
             why = f" ({fact.why})" if fact.why else ""
             return f"{fact.monitor}: {span(fact.window)} {verdict}, {count(fact.n, 'row')}{why}", "warn" if over else ""
         case ShardHeld():
+            if not fact.why:
+                return f"stream {fact.stream}/{fact.shard} goes on", ""
             state = "stopped" if fact.stopped else "held"
             return f"stream {fact.stream}/{fact.shard} is {state}: {fact.why}", state
         case DeadLettered():

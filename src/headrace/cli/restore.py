@@ -25,10 +25,10 @@ def restore(folder: Path, /, *, common: Common = PLAIN) -> None:
     folder
         What `headrace backup` has made.
     """
-    from headrace.app.backup import restore as put_back
+    from headrace.keeping.backup import restore as put_back
 
     settings = settings_of(common)
-    manifest = put_back(settings, folder.absolute(), Progress().tell)
+    manifest = put_back(settings, folder.resolve(), Progress().tell)
     if common.json:
         show_json(summary(manifest, folder))
     else:

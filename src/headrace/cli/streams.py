@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.cli.here import Here, open_here
 from headrace.cli.names import known
-from headrace.cli.output import show_fields, show_json, show_table
+from headrace.cli.output import show_fields, show_json, show_line, show_table
 from headrace.cli.parser import PLAIN, Common, make_app
 from headrace.cli.words import count, local
 from headrace.definitions.nodes import DatasetRef
@@ -36,13 +36,14 @@ def ls(*, common: Common = PLAIN) -> None:
                     "source": definition.source.topic,
                     "to": definition.to,
                     "state": _state(here, shards),
+                    "why": _why(shards),
                     "lag_rows": sum(lags if shards else heads.values()),
                     **{what: sum(getattr(s, what) for s in shards) for what in ("rows_in", "rows_out", "dead")},
                 }
             )
     if common.json:
         return show_json(documents)
-    return show_table(
+    show_table(
         ("STREAM", "FLOW", "STATE", "#LAG", "#IN", "#OUT", "#DEAD"),
         [
             (
@@ -55,6 +56,10 @@ def ls(*, common: Common = PLAIN) -> None:
         ],
         empty="no streams: decorate a function with @hr.stream(topic, to=…)",
     )
+    for x in documents:
+        if x["why"]:
+            show_line(f"{x['stream']}: {x['why']}")
+    return None
 
 
 @app.command
@@ -88,6 +93,7 @@ def show(name: str, /, *, common: Common = PLAIN) -> None:
             ("binds", ", ".join(f"{param}={bound_to(ref)}" for param, ref in definition.bind.items())),
             ("rows", definition.rows),
             ("not read", _skipped(shards)),
+            ("why", _why(shards)),
         ]
     )
     print()
@@ -133,6 +139,11 @@ def _skipped(shards: list[ShardRow]) -> str:
     behind = [shard for shard in shards if shard.start_offset]
     reasons = ", ".join(dict.fromkeys(shard.start_why or "" for shard in behind))
     return f"{count(sum(shard.start_offset or 0 for shard in behind), 'row')} before it: {reasons}" if behind else ""
+
+
+def _why(shards: list[ShardRow]) -> str:
+    """Why shards do not advance, each reason once; "" where all do."""
+    return "; ".join(dict.fromkeys(shard.why for shard in shards if shard.why))
 
 
 def _state(here: Here, shards: list[ShardRow]) -> str:

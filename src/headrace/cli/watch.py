@@ -82,19 +82,22 @@ def watching(path: Path, tell: Callable[[str], None]) -> Generator[None]:
 
 
 def _watch(path: Path, tell: Callable[[str], None], over: threading.Event) -> None:
-    from headrace.store.sql.connection import Database
+    from headrace.store.sql.engine_store import EngineSqlStore
 
-    news, database = StreamNews(is_new=not path.exists()), None
+    news, store, changes = StreamNews(is_new=not path.exists()), None, -1
     while True:
+        lines: list[str] = []
         try:
-            if database is None and path.exists():
-                database = Database(path)
-            lines = [] if database is None else news.look(database)
+            if store is None and path.exists():
+                store = EngineSqlStore(path)
+            if store is not None and (found := store.change_count()) != changes:
+                lines = news.look(store.database)
+                changes = found
         except StoreError:  # the engine meets the same and says so; the next look may succeed
             lines = []
         for line in lines:
             tell(line)
         if over.wait(_EVERY_S):
             break
-    if database is not None:
-        database.close()
+    if store is not None:
+        store.close()

@@ -21,7 +21,7 @@ from headrace.models.controller import ControllerState
 from headrace.runs import reasons, run_reasons
 from headrace.runs.monitoring import PREFIX, first_window_end
 from headrace.runs.reasons import Reason
-from headrace.runs.run_reasons import HeldBy
+from headrace.runs.run_reasons import AtWork, HeldBy
 from headrace.settings import near
 from headrace.triggers.groups import EventGroup
 
@@ -70,6 +70,7 @@ def everything(here: Here) -> Iterator[Reason]:
     for row in runs.latest(here.db).values():
         if row.state in ENDED_BADLY:
             yield from of_run(here, row.run)
+    yield from of_rejected(here)
     project = here.project
     for name, pipeline in project.pipelines.items():
         is_still = next_slot_us(pipeline, now_us()) is not None and not here.settings.schedules
@@ -124,6 +125,16 @@ def of_requests(here: Here, subject: str | None = None) -> Iterator[Reason]:
             yield Reason(f"request {asked.id}", "waiting", why, reasons.START_ENGINE)
 
 
+def of_rejected(here: Here) -> Iterator[Reason]:
+    """Events that the engine could not decide on since the last deploy: nothing comes of them."""
+    from headrace.store.sql.reads.project import current_code, rejected
+
+    code = current_code(here.db)
+    for row in [] if code is None else rejected(here.db, code.at_us):
+        about = f"event {row.about_log}/{row.about_seq}" if row.about_log is not None else "event"
+        yield Reason(about, "rejected", row.error, "headrace doctor shows it whole")
+
+
 def _verb(asked: RequestRow) -> str:
     """What was asked, in the words of the command line."""
     if asked.verb == "alias":
@@ -158,6 +169,7 @@ def of_run(here: Here, run: str) -> list[Reason]:
         has_engine=here.engine is not None,
         deployed=_deployed(here, row),
         held_by=_held_by(here, row),
+        at_work=() if row.cause == "here" else [AtWork(*held) for held in runs.attempts_at_work(here.db)],
         root=str(here.settings.root),
     )
 

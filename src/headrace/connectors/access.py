@@ -231,7 +231,7 @@ class TaskAccess(StoreAccess):
 
     def append(self, topic: TopicDef, rows: pl.DataFrame | list[dict[str, Any]]) -> tuple[OffsetRange, ...]:
         """Rows to append when the attempt is accepted. Returns nothing yet: offsets are given out then."""
-        from headrace.connectors.appends import prepare
+        from headrace.connectors.appends import prepare_fitted
         from headrace.connectors.shapes import Shapes
 
         self.holdings.check_partitions(topic)
@@ -240,7 +240,8 @@ class TaskAccess(StoreAccess):
             self._shapes = Shapes(self.holdings.topic_columns)
         shaped = self._shapes.shape(topic, rows, now_us)
         schema = None if shaped.fact is None else shaped.fact.schema
-        for fact, body in prepare(shaped.topic, shaped.rows, now_us):
+        (prepared,) = prepare_fitted(shaped.topic, shaped.rows, [len(rows)], now_us)
+        for fact, body in prepared:
             path = self._path(f"{topic.name}-{fact.partition}", ".blob")
             self.holdings.files.write_bytes(path, body)
             # Rows without a time of their own get that of the acceptance, which nobody knows yet.

@@ -19,11 +19,13 @@ from headrace.connectors.shapes import Shapes
 from headrace.data.events import OffsetRange
 from headrace.data.facts import TopicAppended, TopicShaped
 from headrace.definitions.project import TableDef, TopicDef
-from headrace.errors import StoreError
+from headrace.errors import ConflictError
 from headrace.ports import Append, Store
 
 BLOB_ROWS = 65_536
 """The most rows of one blob: a reader always holds a whole one."""
+SHAPED_TIMES = 8
+"""How often an append may come second to others that give the topic its columns."""
 _TIME, _KNOWN = "time", "known"
 _hash = xxhash.xxh3_64_intdigest
 
@@ -38,14 +40,13 @@ def prepare(
     Rows keep their order within a partition. Without a key an append goes to one partition, another one each time.
     Raises `SchemaError` that names the first row and column that do not fit; nothing is appended then.
     """
-    return prepare_parts(topic, rows, [len(rows)], at_us)[0]
+    return prepare_fitted(topic, fit(topic, rows), [len(rows)], at_us)[0]
 
 
-def prepare_parts(
-    topic: TopicDef, rows: pl.DataFrame | list[dict[str, Any]], sizes: Sequence[int], at_us: int
+def prepare_fitted(
+    topic: TopicDef, frame: pl.DataFrame, sizes: Sequence[int], at_us: int
 ) -> list[list[tuple[TopicAppended, bytes]]]:
-    """The same for rows that are several appends, each of so many rows: they are fitted together."""
-    frame = fit(topic, rows)
+    """The same for rows that fit already, as `Shapes.shape` gives them, and are several appends, each of so many."""
     numbers = None
     if topic.key is not None and topic.partitions > 1 and len(frame):
         numbers = _numbers(frame[topic.key], topic.partitions)
@@ -108,19 +109,27 @@ def appends(
 def append(
     store: Store, log: str, topic: TopicDef, rows: pl.DataFrame | list[dict[str, Any]], at_us: int
 ) -> tuple[OffsetRange, ...]:
-    """Append now, durably, as a client among others. Returns where the rows lie."""
-    while True:
-        seen = None if topic.schema is not None else store.topic_columns(topic.name)
-        shaped = Shapes(lambda _, known=seen: known).shape(topic, rows, at_us)
-        prepared = prepare(shaped.topic, shaped.rows, at_us)
-        if not prepared:
-            return ()
+    """Append now, durably, as a client among others. Returns where the rows lie.
+
+    Raises `StoreError`. Only after a `ConflictError` is it certain that nothing was appended.
+    """
+    for _ in range(SHAPED_TIMES - 1):
         try:
-            return ranges(store.commit([appends(log, prepared, shaped.fact)]).facts[log])
-        except StoreError:
-            if shaped.fact is None or store.topic_columns(topic.name) == seen:
-                raise
-            # Another writer gave the topic its columns meanwhile: these rows have to fit them.
+            return _append(store, log, topic, rows, at_us)
+        except ConflictError:
+            # Nothing was written: another writer gave the topic its columns meanwhile, and these rows have to fit them.
+            continue
+    return _append(store, log, topic, rows, at_us)
+
+
+def _append(
+    store: Store, log: str, topic: TopicDef, rows: pl.DataFrame | list[dict[str, Any]], at_us: int
+) -> tuple[OffsetRange, ...]:
+    shaped = Shapes(store.topic_columns).shape(topic, rows, at_us)
+    (prepared,) = prepare_fitted(shaped.topic, shaped.rows, [len(rows)], at_us)
+    if not prepared:
+        return ()
+    return ranges(store.commit([appends(log, prepared, shaped.fact)]).facts[log])
 
 
 def ranges(facts: Iterable[Fact]) -> tuple[OffsetRange, ...]:

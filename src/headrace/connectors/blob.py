@@ -19,7 +19,7 @@ from headrace.connectors import payloads
 from headrace.connectors.fitting import INSTANT, TAKEN_NAMES
 from headrace.data.schema import polars as polars_schema
 from headrace.definitions.project import TopicDef
-from headrace.errors import SchemaError, StoreError
+from headrace.errors import DamagedError, SchemaError
 
 HIDDEN = PARTITION, OFFSET, TIME, APPENDED = TAKEN_NAMES
 PAYLOAD = "payload"
@@ -82,21 +82,20 @@ def pack(frame: pl.DataFrame) -> bytes:
 
 
 def unpack(body: bytes, where: str) -> pl.DataFrame:
-    """The frame of a blob. Raises `StoreError` (HR4040) where its checksum does not match."""
+    """The frame of a blob. Raises `DamagedError` where its checksum does not match."""
     with memoryview(body) as whole:
         content = whole[_DIGEST_BYTES:]
         if _hash(content) != int.from_bytes(whole[:_DIGEST_BYTES], "big"):
-            raise StoreError(
+            raise DamagedError(
                 f"the checksum of {len(body)} bytes of rows does not match what was appended",
                 where=where,
                 cure="the database file is damaged: restore it from a copy",
-                code="HR4040",
             )
         return pl.read_ipc_stream(io.BytesIO(content))
 
 
 def piece(topic: TopicDef, blob: Blob, body: bytes) -> Piece:
-    """A whole blob. Raises `StoreError` where its checksum is wrong."""
+    """A whole blob. Raises `DamagedError` where its checksum is wrong."""
     return Piece(blob, unpack(body, _where(topic, blob)), blob.first)
 
 

@@ -66,14 +66,19 @@ def _refuse_names(topic: TopicDef, given: Mapping[str, Any], rows: int) -> None:
 
 
 def declared_words(topic: TopicDef, rows: pl.DataFrame | list[dict[str, Any]]) -> dict[str, str | None]:
-    """Column → type word; None where nothing is declared and the type that comes is kept."""
+    """Column → type word; None where nothing is declared and the type that comes is kept.
+
+    Nested values are JSON: the first of them does not say what keys the others have.
+    """
+    given = {name: [] for name in rows.columns} if isinstance(rows, pl.DataFrame) else _columns(rows)
+    words: dict[str, str | None] = dict.fromkeys(given)
     if topic.schema is not None:
-        return {name: None if word == UNTYPED else word for name, word in topic.schema.items()}
-    names = rows.columns if isinstance(rows, pl.DataFrame) else list(_columns(rows))
-    words: dict[str, str | None] = dict.fromkeys(names)
-    for name in (topic.event_time, topic.known):
-        if name is not None:
-            words[name] = "datetime"
+        words = {name: None if word == UNTYPED else word for name, word in topic.schema.items()}
+    else:
+        words |= {name: "datetime" for name in (topic.event_time, topic.known) if name is not None}
+    for name, word in words.items():
+        if word is None and any(isinstance(value, list | tuple | dict) for value in given.get(name, ())):
+            words[name] = "json"
     return words
 
 
@@ -136,6 +141,8 @@ def _series(topic: TopicDef, name: str, word: str | None, given: Any, height: in
 def _of_values(topic: TopicDef, name: str, word: str | None, given: list[Any]) -> pl.Series:
     if word is None:
         try:
+            if len({bool, *map(type, given)} - {type(None)}) > 1 and any(isinstance(value, bool) for value in given):
+                raise TypeError("True and False among other values")  # Polars would make numbers of them
             return pl.Series(name, given, strict=True)
         except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
             raise SchemaError(

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import msgspec
 import polars as pl
 
+from headrace.connectors import payloads
 from headrace.connectors.blob import (
     APPENDED,
     HIDDEN,
@@ -27,7 +28,7 @@ from headrace.connectors.fitting import INSTANT, UNTYPED
 from headrace.data.events import OffsetRange
 from headrace.data.window import Window
 from headrace.definitions.project import SourceDef, TopicDef
-from headrace.errors import StoreError
+from headrace.errors import DamagedError
 from headrace.streams.join import join_asof, sort_history, span_us
 
 _OPEN_BLOBS = 8
@@ -98,7 +99,7 @@ class Log:
         return _ordered(topic, rows, hidden)
 
     def read_ranges(self, topic: TopicDef, wanted: Iterable[OffsetRange], *, hidden: bool = False) -> pl.DataFrame:
-        """The rows at exactly these offsets, in (event time, key) order. Raises `StoreError` for missing ones."""
+        """The rows at exactly these offsets, in (event time, key) order. Raises `DamagedError` for missing ones."""
         rows = self.rows_at(topic, [(part.partition, part.first, part.end) for part in wanted])
         return _ordered(topic, concat([self._empty(topic), rows.frame]), hidden)
 
@@ -116,11 +117,11 @@ class Log:
         return rows
 
     def rows(self, topic: TopicDef, partition: int, first: int, end: int) -> Rows:
-        """The rows at offsets [first, end), decoded together. Raises `StoreError` (HR4041) where some are missing."""
+        """The rows at offsets [first, end), decoded together. Raises `DamagedError` (HR4041) where some are missing."""
         return self.rows_at(topic, [(partition, first, end)])
 
     def rows_at(self, topic: TopicDef, places: Iterable[tuple[int, int, int]]) -> Rows:
-        """The rows at these (partition, first, end), in that order, decoded together. Raises `StoreError` (HR4041)."""
+        """The rows at these (partition, first, end), in that order, decoded together. Raises as `rows`."""
         pieces = [piece for place in places for piece in self._cut(topic, *place)]
         return decode(topic, pieces) if pieces else Rows(self._empty(topic))
 
@@ -157,20 +158,34 @@ class Log:
         return head if found is None else found.first
 
     def first_at(self, topic: TopicDef, partition: int, time_us: int, head: int) -> int:
-        """The offset of the first row with event time at or after `time_us`; `head` where there is none."""
+        """The offset of the first record with event time at or after `time_us`; `head` where there is none.
+
+        A raw record that is no row counts by the time that it names.
+        """
 
         def may_hold(blob: Any) -> bool:
             return blob.max_time_us is not None and blob.max_time_us >= time_us
 
-        found = self._first_blob(topic, partition, head, may_hold)
-        if found is None:
-            return head
-        rows = self.rows(topic, partition, found.first, found.first + found.rows).frame
-        late = rows.filter(pl.col(TIME) >= pl.lit(time_us).cast(INSTANT))
-        return head if late.is_empty() else int(late[OFFSET][0])
-
-    def _first_blob(self, topic: TopicDef, partition: int, head: int, is_it: Callable[[Any], bool]) -> Any | None:
         at = 0
+        while (found := self._first_blob(topic, partition, head, may_hold, at)) is not None:
+            at = found.first + found.rows
+            first = self._first_late(topic, partition, found.first, at, time_us)
+            if first is not None:
+                return first
+        return head
+
+    def _first_late(self, topic: TopicDef, partition: int, first: int, end: int, time_us: int) -> int | None:
+        rows = self.rows(topic, partition, first, end)
+        offsets: list[int] = rows.frame.filter(pl.col(TIME) >= pl.lit(time_us).cast(INSTANT))[OFFSET].to_list()[:1]
+        if rows.misfits:
+            times = payloads.heads(topic, [bad.payload.encode() for bad in rows.misfits]).time
+            is_late = [True] * len(rows.misfits) if times is None else (times.to_physical() >= time_us).to_list()
+            offsets += [bad.offset for bad, late in zip(rows.misfits, is_late, strict=True) if late]
+        return min(offsets, default=None)
+
+    def _first_blob(
+        self, topic: TopicDef, partition: int, head: int, is_it: Callable[[Any], bool], at: int = 0
+    ) -> Any | None:
         while at < head:
             page = self._reads.blobs(self._db, topic.name, partition, at, head)
             found = next((blob for blob in page if is_it(blob)), None)
@@ -224,8 +239,8 @@ def read_source(
     return rows
 
 
-def _missing(topic: TopicDef, partition: int, at: int, end: int) -> StoreError:
-    return StoreError(
+def _missing(topic: TopicDef, partition: int, at: int, end: int) -> DamagedError:
+    return DamagedError(
         f"expected rows up to offset {end}, found them up to {at}",
         where=f"topic {topic.name}/{partition}",
         cure="the reader names offsets that were never appended, or the store is another one",

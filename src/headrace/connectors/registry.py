@@ -18,7 +18,7 @@ from headrace.connectors.holdings import Holdings
 from headrace.connectors.predicting import PREDICTION
 from headrace.definitions.project import ModelDef, PerformanceLimit
 from headrace.drift.histogram import MOST_CATEGORIES, Histogram
-from headrace.errors import HeadraceError, SchemaError
+from headrace.errors import HeadraceError, SchemaError, StoreError
 from headrace.models.evaluation import crossing_probability, gain, se_by_days
 from headrace.models.metrics import METRICS, metric_named
 from headrace.models.split import check_fit_test, event_times_us
@@ -153,6 +153,8 @@ def _against_champion(holdings: Holdings, model: ModelDef, tested: Tested, champ
             seed=SEED,
             cutoff_us=row.cutoff_us,
         )
+    except StoreError:  # says nothing about the champion: the attempt fails, and may be tried again
+        raise
     except Exception as error:  # loading and predicting run the code of another time: whatever it raises is evidence
         line = str(error).splitlines()[0] if str(error) else ""
         problem = f"version {champion} cannot be compared with: {type(error).__name__}: {line}"

@@ -8,17 +8,17 @@ from typing import Any, NamedTuple
 import msgspec
 import polars as pl
 
-from headrace.connectors.fitting import UNTYPED, fit
+from headrace.connectors.fitting import UNTYPED, declared_words, fit
 from headrace.data.facts import TopicShaped
 from headrace.data.schema import columns
 from headrace.definitions.project import TopicDef
 
 
 class Shaped(NamedTuple):
-    """Rows for `prepare` with the topic as if it had been declared, and the fact to commit with them, if it is new."""
+    """Rows that fit the topic, as if it had been declared, and the fact to commit with them, if its columns are new."""
 
     topic: TopicDef
-    rows: pl.DataFrame | list[dict[str, Any]]
+    rows: pl.DataFrame
     fact: TopicShaped | None = None
 
 
@@ -26,7 +26,7 @@ class Shapes:
     """The columns of topics as one writer knows them. What it has shaped itself is provisional until `settle`.
 
     `read` asks the store. Two writers that shape one topic at once are told apart at the commit: the second is refused
-    with HR4060, and finds the columns when it asks again.
+    with HR4061, and finds the columns when it asks again.
     """
 
     def __init__(self, read: Callable[[str], dict[str, str] | None]) -> None:
@@ -35,15 +35,16 @@ class Shapes:
         self._new: dict[str, dict[str, str]] = {}
 
     def shape(self, topic: TopicDef, rows: pl.DataFrame | list[dict[str, Any]], at_us: int) -> Shaped:
-        """The rows in the topic's columns, those of these rows where it has none yet.
+        """The rows, fitted to the topic's columns, those of these rows where it has none yet.
 
-        Raises `SchemaError` where a column has a type that no schema can name, or mixes types.
+        Raises `SchemaError` where they do not fit, or a column has a type that no schema can name, or mixes types.
         """
         if topic.schema is not None or not len(rows):
-            return Shaped(topic, rows)
-        frame = fit(topic, rows)
+            return Shaped(topic, fit(topic, rows))
         known = self._columns(topic.name)
-        words = _words(frame, known)
+        given = topic if known is None else msgspec.structs.replace(topic, schema=known)
+        frame = fit(given, rows)
+        words = _words(frame, declared_words(given, rows), known)
         shaped = msgspec.structs.replace(topic, schema=words)
         if words == known:
             return Shaped(shaped, frame)
@@ -71,10 +72,10 @@ class Shapes:
         return known
 
 
-def _words(frame: pl.DataFrame, known: dict[str, str] | None) -> dict[str, str]:
+def _words(frame: pl.DataFrame, declared: dict[str, str | None], known: dict[str, str] | None) -> dict[str, str]:
     """Column → type word: what is known stays, and nulls only have no type yet."""
     words = dict.fromkeys(frame.columns, UNTYPED) if known is None else dict(known)
     for name, dtype in frame.schema.items():
         if words.get(name) == UNTYPED and dtype != pl.Null:
-            words[name] = columns({name: dtype}).types[name]
+            words[name] = declared[name] or columns({name: dtype}).types[name]
     return words

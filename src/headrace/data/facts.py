@@ -65,6 +65,16 @@ class TopicShaped(Fact, frozen=True):
     schema: dict[str, str]
     at_us: int
 
+    def fits(self, known: dict[str, str] | None) -> bool:
+        """Whether a topic with the columns `known` may have these: the same, and a type only where there was none.
+
+        >>> TopicShaped("t", {"a": "int"}, 0).fits({"a": "null"}), TopicShaped("t", {"a": "int"}, 0).fits({"a": "str"})
+        (True, False)
+        """
+        if known is None:
+            return True
+        return list(known) == list(self.schema) and all(w in ("null", self.schema[c]) for c, w in known.items())
+
 
 class TopicCompleted(Fact, frozen=True):
     """Whoever appends declares: every row of `topic` with event time before `through_us` is in the log."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -18,7 +19,7 @@ from headrace.demo.record import EVENT_TIMES, Record, days, step
 from headrace.engine.settling import unsettled
 from headrace.errors import EngineUnavailableError
 from headrace.host.doorbell import ring
-from headrace.ports import Append
+from headrace.host.writer import Writer
 from headrace.store.sql.engine_store import EngineSqlStore
 from headrace.store.sql.reads import project as project_rows
 
@@ -27,11 +28,15 @@ PATIENCE_S = 60.0
 
 
 class Player:
-    """Appends steps in order and exactly once: the step number is committed with the rows."""
+    """Appends steps in order and exactly once: the step number is committed with the rows, and whoever played before is
+    fenced."""
 
     def __init__(self, store: EngineSqlStore, project: Project, record: Record, bell: Path) -> None:
         self._store, self._project, self._record, self._bell = store, project, record, bell
         self.steps: Sequence[datetime] = days()
+        self._writer = Writer(store, LOG, f"player {secrets.token_hex(4)}")
+        self._writer.look()
+        self._writer.take(_now_us())
 
     @property
     def done(self) -> int:
@@ -44,7 +49,7 @@ class Player:
         number = self.done
         until = self.steps[number]
         rows = step(self._record, self.steps[number - 1] if number else None, until)
-        now_us = time.time_ns() // 1000
+        now_us = _now_us()
         facts: list[Fact] = []
         bodies: dict[int, bytes] = {}
         for name in EVENT_TIMES:
@@ -54,7 +59,7 @@ class Player:
                 facts.append(fact)
             facts.append(TopicCompleted(name, to_us(until), now_us))
         facts.append(PlaybackAdvanced(number + 1, to_us(until), now_us))
-        self._store.commit([Append(LOG, self._store.head(LOG), tuple(facts), bodies)])
+        self._writer.append(facts, bodies)
         ring(self._bell)
         return until
 
@@ -86,3 +91,7 @@ class Player:
 
     def _topic(self, name: str) -> TopicDef:
         return self._project.topics[name]
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000

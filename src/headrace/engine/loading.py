@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,10 +39,9 @@ class Loading:
         """Load in a thread."""
         threading.Thread(target=self._put, args=(request,), name="headrace-load", daemon=True).start()
 
-    def done(self) -> Iterator[Loaded]:
-        """Take out what has been loaded aside."""
-        while not self._done.empty():
-            yield self._done.get()
+    def next_done(self) -> Loaded | None:
+        """Take out the first of what has been loaded aside; None where there is nothing."""
+        return None if self._done.empty() else self._done.get()
 
     def follow_files(self, watched: Path, is_over: threading.Event) -> None:
         """Load again whenever a file in the folder has changed. Returns when it is over."""

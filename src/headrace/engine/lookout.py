@@ -9,9 +9,10 @@ from headrace.base.facts import Stored
 from headrace.data.facts import TablePublished
 from headrace.engine.listener import Listener
 from headrace.engine.requests import request_event
-from headrace.errors import HeadraceError
+from headrace.engine.suspicion import Key, Suspicion
+from headrace.errors import HeadraceError, StoreError
 from headrace.ports import EngineStore, Request
-from headrace.runs.events import Event, RequestSettled, TriggerSeen, UpdateSeen, WatermarksRead
+from headrace.runs.events import Event, NewsRejected, RequestSettled, TriggerSeen, UpdateSeen, WatermarksRead
 from headrace.runs.state import State
 from headrace.streams.facts import TriggerFired
 
@@ -33,29 +34,28 @@ class Lookout:
         self._store, self._listener, self._bell, self._serves = store, listener, bell, serves
         self._changes: int | None = None
         self._deploying: set[int] = set()
-        self._suspects: set[int] = set()
-        self._given_up: dict[int, str] = {}
+        self._suspicion = Suspicion()
 
     @property
     def has_looked(self) -> bool:
         return self._changes is not None
 
     def look(self, state: State) -> list[Event]:
-        """The news, where there is any. Whoever drops the events calls `forget`, and gets them again."""
+        """The news, where there is any. Whoever drops the events calls `forget`, and gets them again.
+
+        Raises StoreError: then the next look finds the same.
+        """
         if self._bell is not None:
             self._bell.drain()
         changes = self._store.change_count()
         if changes == self._changes:
             return []
-        self._changes = changes
         self._listener.woken()
-        events: list[Event] = []
-        if self._serves:
-            events += self._requests(state)
-            events += [_seen(stored) for stored in self._store.news()]
+        events = self._waiting(state) if self._serves else []
         marks = self._store.watermarks(state.project)
-        if marks != state.desks.watermarks:
+        if marks != state.desks.watermarks and not self._suspicion:
             events.append(WatermarksRead(marks))
+        self._changes = changes  # only now: what could not be read is looked at again
         return events
 
     def forget(self) -> None:
@@ -63,39 +63,47 @@ class Lookout:
         self._changes = None
 
     def failed(self, events: Sequence[Event], error: Exception) -> None:
-        """Acting on the events failed: each request among them is tried once more, alone, and then answered."""
-        for event in events:
-            request = getattr(event, "request", None)
-            if request in self._suspects:
-                self._given_up[request] = f"{type(error).__name__}: {error}"
-            elif request is not None:
-                self._suspects.add(request)
-                self._deploying.discard(request)
+        """Acting on the events failed: each of them that waits in the rows is tried once more, alone, and then closed."""
+        self._suspicion.failed(
+            {key for event in events if (key := _key_of(event)) is not None}, f"{type(error).__name__}: {error}"
+        )
+        self.dropped(events)
 
-    def _requests(self, state: State) -> list[Event]:
-        waiting = self._store.requests()
-        open_ones = {request.id for request in waiting}
-        self._deploying &= open_ones
-        self._suspects &= open_ones
-        self._given_up = {request: why for request, why in self._given_up.items() if request in open_ones}
+    def dropped(self, events: Sequence[Event]) -> None:
+        """Nobody could act on the events, and none of them is to blame: all of them are given again."""
+        self._deploying -= {getattr(event, "request", None) for event in events}
+
+    def _waiting(self, state: State) -> list[Event]:
+        """Requests, then news of other logs; while one is under suspicion that one alone."""
+        requests = {request.id: request for request in self._store.requests()}
+        news = {(stored.log, stored.seq): stored for stored in self._store.news()}
+        self._deploying &= requests.keys()
+        self._suspicion.keep(requests.keys() | news.keys())
         events: list[Event] = []
-        for request in waiting:
-            if request.id in self._deploying:
-                continue
-            events += self._request(request, state)
-            if request.id in self._suspects:
-                break  # alone, so that only its own decision fails if it fails again
+        for request in requests.values():
+            found = [] if request.id in self._deploying else self._request(request, state)
+            if found and request.id in self._suspicion:
+                return found
+            events += found
+        for key, stored in news.items():
+            seen = self._seen(stored)
+            if key in self._suspicion:
+                return [seen]
+            events.append(seen)
         return events
 
     def _request(self, request: Request, state: State) -> list[Event]:
-        if request.id in self._given_up:
-            answer = {"code": "HR0001", "message": self._given_up[request.id], "cure": None}
+        given_up = self._suspicion.given_up(request.id)
+        if given_up is not None:
+            answer = {"code": "HR0001", "message": given_up, "cure": None}
             return [RequestSettled(request.id, "error", answer)]
         try:
             event = request_event(request, self._store, state.code)
             if event is not None:
                 return [event]
             events = self._listener.deploy(request)
+        except StoreError:  # no answer to the request: it waits in its row
+            raise
         except HeadraceError as error:
             answer = {"code": error.code, "message": error.message, "cure": error.cure}
             return [RequestSettled(request.id, "refused", answer)]
@@ -106,8 +114,18 @@ class Lookout:
             self._deploying.add(request.id)
         return events
 
+    def _seen(self, stored: Stored) -> Event:
+        why = self._suspicion.given_up((stored.log, stored.seq))
+        return _event_of(stored) if why is None else NewsRejected(stored.log, stored.seq, repr(stored.fact), why)
 
-def _seen(stored: Stored) -> Event:
+
+def _key_of(event: Event) -> Key | None:
+    if isinstance(event, TriggerSeen | UpdateSeen):
+        return event.log, event.seq
+    return getattr(event, "request", None)
+
+
+def _event_of(stored: Stored) -> Event:
     match stored.fact:
         case TriggerFired() as fired:
             return TriggerSeen(

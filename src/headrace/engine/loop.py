@@ -15,11 +15,11 @@ from headrace.definitions import project as definitions
 from headrace.definitions.project import Project
 from headrace.engine.listener import Listener
 from headrace.engine.lookout import Bell, Lookout
-from headrace.engine.recovery import closing_facts, fill_state, keep_crew, restore_run
 from headrace.errors import ConflictError, DisagreementError, StoreError
 from headrace.host.failpoints import reach
 from headrace.host.writer import Writer
 from headrace.ports import Clock, EngineStore, Workers
+from headrace.runs.closing import closing_facts
 from headrace.runs.commands import (
     AnswerPin,
     CancelAttempt,
@@ -36,6 +36,7 @@ from headrace.runs.events import Event, RunRestored, SlotsRead, WorkerDied
 from headrace.runs.machine import Machine, TaintedStepError
 from headrace.runs.outcome import Decided
 from headrace.runs.pool import WorkerState
+from headrace.runs.restoring import keep_crew, restore, restore_run
 from headrace.runs.rows import ActiveRun, Restored
 from headrace.runs.state import State
 
@@ -63,6 +64,9 @@ class EngineOptions:
 class Engine:
     """One engine on one log. `start` takes the log over, `turn` is one round.
 
+    Its memory, the `machine`, is that of the last commit: a step takes it away and puts it back once what was decided is
+    committed. While there is none the rows are read again, at each turn, until the store allows.
+
     `read_file` gives the bytes of a file below the artifact root. `listener` hears of it all, and takes deploys.
     """
 
@@ -79,7 +83,7 @@ class Engine:
         entropy: Callable[[], int] = lambda: secrets.randbits(25),
     ) -> None:
         self.store, self.workers, self.clock, self.options = store, workers, clock, options
-        self.machine = Machine(State(pool_size=options.pool_size))
+        self._machine: Machine | None = None
         self._listener = listener or Listener()
         self._lookout = Lookout(store, self._listener, bell, serves=options.serves)
         # The word tells this engine from any other, also after an unknown outcome.
@@ -87,7 +91,6 @@ class Engine:
         self._read_file, self._bell, self._entropy = read_file, bell, entropy
         self._later: list[Event] = []
         self._is_tidy = False
-        self._is_broken = False
         self._said = ""
 
     @property
@@ -95,33 +98,62 @@ class Engine:
         """The word by which this engine owns logs; no other process ever uses it."""
         return self._writer.owner
 
+    @property
+    def machine(self) -> Machine:
+        """Its memory, as of the last commit. Raises StoreError while it is not working."""
+        if self._machine is None:
+            raise StoreError(
+                "the engine has not read its rows", where=self.options.log, cure="it tries again by itself"
+            )
+        return self._machine
+
+    @property
+    def is_working(self) -> bool:
+        """Whether it has in memory what the rows say; else the store refuses, and it tries again at each turn."""
+        return self._machine is not None
+
     # -- life ----------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Take the log: whoever wrote it before is fenced from here on. Then go on with what is unfinished."""
+        self._machine = None
         begun = self.workers.end_strangers()
         restored = self._take_log()
         try:
-            self._act(self._new_machine(restored, begun, self.options.pool_size))
+            self._act(*self._from_rows(restored, begun, self.options.pool_size))
         except UNUSABLE as error:
             if _is_store_at_fault(error):
                 raise
+            without_runs = msgspec.structs.replace(restored, runs=())
+            self._step(*self._from_rows(without_runs, begun, pool_size=0))  # raises where no run is to blame
             for rows in restored.runs:
                 self._close_if_unusable(restored, rows, begun)
-            self._act(self._new_machine(self._take_log(), begun, self.options.pool_size))
+            self._act(*self._from_rows(self._take_log(), begun, self.options.pool_size))
 
-    def turn(self, *, wait: bool = True) -> bool:
-        """One round. False where nothing happened. Raises SupersededError where another engine has taken over."""
-        if self._is_broken:
+    def turn(self, *, wait: bool = True, at_most_s: float = POLL_S) -> bool:
+        """One round, which waits `at_most_s` for something to happen. False where nothing happened.
+
+        Raises SupersededError where another engine has taken over.
+        """
+        machine = self._machine
+        if machine is None:
             if wait:
                 self.workers.wait(POLL_S)
             self._go_on()
             return True
         if wait and not self._later:
-            self.workers.wait(self._patience_s(), *((self._bell.fileno(),) if self._bell else ()))
+            self.workers.wait(
+                min(at_most_s, self._patience_s(machine)), *((self._bell.fileno(),) if self._bell else ())
+            )
+        try:
+            seen = self._look(machine)
+        except StoreError as error:  # nothing was taken from anywhere, so nothing is lost
+            self._say_once(error, f"the engine looks again every {POLL_S:g} s")
+            if wait:
+                self.workers.wait(POLL_S)
+            return False
         events = self.workers.events()
-        seen = self._look()
-        due = self.machine.next_due_us()
+        due = machine.next_due_us()
         if not events and not seen and (due is None or due > self.clock.monotonic_us()):
             self._rest()
             return False
@@ -131,47 +163,58 @@ class Engine:
     def give(self, events: Sequence[Event], seen: Sequence[Event] = ()) -> None:
         """Act on the events; where the commit fails, go on from the rows. Raises SupersededError.
 
-        `seen` are those that another look would give again.
+        `seen` are those that another look would give again. While it is not working, nothing is decided: what waits
+        in a row is given again, and whoever has an event from elsewhere looks at what came of it.
         """
+        machine = self._machine
+        if machine is None:
+            self._lookout.dropped([*events, *seen])
+            return
         try:
-            self._act_until_first(events, seen)
+            self._act_until_first(machine, events, seen)
         except (StoreError, TaintedStepError) as error:
             self._listener.troubled(error, "the engine goes on from what is committed")
-            self._lookout.failed([*events, *seen], error)
+            if isinstance(error, TaintedStepError | DisagreementError):
+                self._lookout.failed([*events, *seen], error)
+            else:  # the store refused, and no event is to blame for it
+                self._lookout.dropped([*events, *seen])
             self._go_on()
 
-    def _act_until_first(self, events: Sequence[Event], seen: Sequence[Event]) -> None:
+    def _act_until_first(self, machine: Machine, events: Sequence[Event], seen: Sequence[Event]) -> None:
         """Act on the events. Where another writer was faster with a number, decide again from the rows as they are."""
         for _ in range(RACES_MOST):
-            crew = self.machine.state.pool.crew()
+            crew = machine.state.pool.crew()
             try:
-                return self._act([*events, *seen])
+                return self._act(machine, [*events, *seen])
             except ConflictError:
-                self._read_again(crew)
-                seen = self._look()
-        return self._act([*events, *seen])
+                machine = self._read_again(machine, crew)
+                seen = self._look(machine)
+        return self._act(machine, [*events, *seen])
 
-    def _read_again(self, crew: Sequence[WorkerState]) -> None:
-        """A new machine from the rows, before the same events are decided on again. The workers go on undisturbed."""
-        pool = self.machine.state.pool
+    def _read_again(self, before: Machine, crew: Sequence[WorkerState]) -> Machine:
+        """A machine from the rows, before the same events are decided on again. The workers go on undisturbed."""
         try:
-            self._fill_machine(self.store.restore(self.options.log), self.options.pool_size)
-            keep_crew(self.machine.state, crew, self.clock.monotonic_us())
+            machine = self._fill_machine(self.store.restore(self.options.log), self.options.pool_size)
+            keep_crew(machine.state, before.state, crew)
         except LookupError as error:
             raise TaintedStepError(f"the rows make no sense: {error!r}") from error
-        self.machine.state.pool.follow(pool)
+        return machine
 
     def _go_on(self) -> None:
         """Drop the memory and begin from the rows; what the workers had in hand is lost. Tried until the store allows."""
-        self._is_broken = True
+        self._machine = None
         self.workers.abandon()
         try:
             self.start()
-            self._is_broken = False
+            self._said = ""
         except StoreError as error:
-            if str(error) != self._said:
-                self._said = str(error)
-                self._listener.troubled(error, f"the engine tries again every {POLL_S:g} s")
+            self._machine = None  # also where the commit stood, and what followed from it was not carried out
+            self._say_once(error, f"the engine tries again every {POLL_S:g} s")
+
+    def _say_once(self, error: StoreError, then: str) -> None:
+        if str(error) != self._said:
+            self._said = str(error)
+            self._listener.troubled(error, then)
 
     # -- from rows -----------------------------------------------------------------------------------------------
 
@@ -181,15 +224,17 @@ class Engine:
         reach("engine.log_taken")
         return self.store.restore(self.options.log)
 
-    def _new_machine(self, restored: Restored, begun: Mapping[str, int], pool_size: int) -> list[Event]:
-        """A new machine from rows. Returns the deaths of those who held its running attempts."""
-        self._fill_machine(restored, pool_size)
-        return [
+    def _from_rows(
+        self, restored: Restored, begun: Mapping[str, int], pool_size: int
+    ) -> tuple[Machine, Sequence[Event]]:
+        """A machine from rows, and the deaths of those who held its running attempts."""
+        machine = self._fill_machine(restored, pool_size)
+        return machine, [
             WorkerDied(name, begun.get(name, 1 << 62), "the engine that had started it died")
-            for name in tuple(self.machine.state.pool.workers)
+            for name in tuple(machine.state.pool.workers)
         ]
 
-    def _fill_machine(self, restored: Restored, pool_size: int) -> None:
+    def _fill_machine(self, restored: Restored, pool_size: int) -> Machine:
         options = self.options
         state = State(
             pool_size=pool_size,
@@ -202,17 +247,17 @@ class Engine:
         if options.local is not None:
             restored = msgspec.structs.replace(restored, code=options.local[0])
             state.projects = dict([options.local])
-        fill_state(state, restored)
-        self.machine = Machine(state)
+        restore(state, restored)
         self._later.clear()
         self._lookout.forget()
+        return Machine(state)
 
     def _close_if_unusable(self, restored: Restored, rows: ActiveRun, begun: Mapping[str, int]) -> None:
         """End a run that cannot be restored from its rows, with the reason; the others go on."""
         try:
             # Without workers nothing is started: only what follows from the rows themselves is committed.
-            orphans = self._new_machine(msgspec.structs.replace(restored, runs=(rows,)), begun, pool_size=0)
-            self._commit(self._step(orphans))
+            alone = msgspec.structs.replace(restored, runs=(rows,))
+            self._commit(self._step(*self._from_rows(alone, begun, pool_size=0)))
         except UNUSABLE as error:
             if _is_store_at_fault(error):
                 raise
@@ -221,21 +266,26 @@ class Engine:
 
     # -- deciding and committing ---------------------------------------------------------------------------------
 
-    def _act(self, events: Sequence[Event]) -> None:
-        """Decide on the events, commit, and carry out what was decided. Raises SupersededError, StoreError."""
-        decision = self._step(events)
+    def _act(self, machine: Machine, events: Sequence[Event]) -> None:
+        """Decide on the events, commit, and carry out what was decided. Raises SupersededError, StoreError.
+
+        Only a commit makes what the machine then holds the memory of this engine.
+        """
+        self._machine = None
+        decision = self._step(machine, events)
         self._commit(decision)
+        self._machine = machine
         reach("engine.before_carrying_out")
-        self._carry_out(decision.commands)
+        self._carry_out(machine, decision.commands)
         reach("engine.after_sending")
 
-    def _step(self, events: Sequence[Event]) -> Decided:
-        return self.machine.step(
+    def _step(self, machine: Machine, events: Sequence[Event]) -> Decided:
+        return machine.step(
             events,
             now_us=self.clock.now_us(),
             mono_us=self.clock.monotonic_us(),
             entropy=self._entropy(),
-            begun=self.workers.begun(self.machine.workers_with_timeouts()),
+            begun=self.workers.begun(machine.workers_with_timeouts()),
         )
 
     def _commit(self, decision: Decided) -> None:
@@ -251,7 +301,7 @@ class Engine:
 
     # -- carrying out --------------------------------------------------------------------------------------------
 
-    def _carry_out(self, commands: Sequence[Command]) -> None:
+    def _carry_out(self, machine: Machine, commands: Sequence[Command]) -> None:
         starts: dict[str, list[StartAttempt]] = defaultdict(list)
         for command in commands:
             match command:
@@ -268,33 +318,37 @@ class Engine:
                 case AnswerPin():
                     self.workers.answer_pin(command.worker, command.serial, command.dataset, command.pin)
                 case ReloadRun(run=run):
-                    self._reload(run)
+                    self._reload(machine.state, run)
                 case ReadSlots(pipeline=pipeline, slug=slug, after_us=after_us):
                     ran = self.store.slots_run(pipeline, slug, after_us)
                     self._later.append(SlotsRead(pipeline, slug, after_us, ran))
         for worker, group in starts.items():
-            self.workers.start(worker, [(start, self.machine.state.runs[start.run]) for start in group])
+            self.workers.start(worker, [(start, machine.state.runs[start.run]) for start in group])
 
-    def _reload(self, run: str) -> None:
+    def _reload(self, state: State, run: str) -> None:
         rows = self.store.active_run(run)
         if rows is not None:
             project = definitions.decode(self.store.project_of(rows.run.code))
-            self._later.append(RunRestored(restore_run(self.machine.state, rows, project)))
+            self._later.append(RunRestored(restore_run(state, rows, project)))
 
     # -- looking and waiting -------------------------------------------------------------------------------------
 
-    def _look(self) -> list[Event]:
-        """What is in the rows and not yet in memory."""
+    def _look(self, machine: Machine) -> list[Event]:
+        """What is in the rows and not yet in memory. Raises StoreError, and then nothing counts as looked at."""
+        found = self._lookout.look(machine.state)
         later, self._later = self._later, []
-        return [*later, *self._lookout.look(self.machine.state)]
+        return [*later, *found]
 
     def _rest(self) -> None:
         if not self._is_tidy:
             self._is_tidy = True
-            self.store.tidy()
+            try:
+                self.store.tidy()
+            except StoreError as error:  # a full disk, say: nothing is lost, and the next rest tries again
+                self._listener.troubled(error, "the engine goes on")
 
-    def _patience_s(self) -> float:
-        due = self.machine.next_due_us()
+    def _patience_s(self, machine: Machine) -> float:
+        due = machine.next_due_us()
         if not self._lookout.has_looked:
             return 0.0
         if due is None:

@@ -14,18 +14,21 @@ from headrace.definitions.project import Project
 from headrace.engine.listener import Listener
 from headrace.engine.loader import LoadedCode
 from headrace.engine.loading import Loaded, Loading
-from headrace.engine.loop import Engine
-from headrace.engine.recovery import closing_facts
-from headrace.engine.supervisor import StreamSupervisor, shard_arguments
-from headrace.errors import HeadraceError, StoreError
+from headrace.engine.loop import POLL_S, Engine
+from headrace.engine.supervisor import Death, StreamSupervisor, shard_arguments
+from headrace.errors import HeadraceError, StoreError, SupersededError
 from headrace.host.rights import take_right
 from headrace.host.writer import Writer
 from headrace.ports import Request
+from headrace.runs.closing import closing_facts
 from headrace.runs.events import Deployed, Event, RequestSettled
 from headrace.runs.rows import ActiveRun
+from headrace.streams.facts import ShardHeld
+from headrace.streams.owner import shard_log
 
 HOLDS_TOO_LONG_S = 2.0
 WATCH_S = 0.5
+CHANGING_S = 0.02  # how often it is looked at whether stream processes have left
 LOOK_AFTER_RUNS_US = 2_000_000
 DEAD = "the process that ran it died"
 
@@ -69,7 +72,10 @@ class ServiceListener(Listener):
 
 
 class Service:
-    """Runs one engine with its stream processes until told to stop. `notice` gets lines for people."""
+    """Runs one engine with its stream processes until told to stop. `notice` gets lines for people.
+
+    `lock_of` is the file of the right to a shard's log.
+    """
 
     def __init__(
         self,
@@ -80,15 +86,18 @@ class Service:
         *,
         code_folder: Path,
         locks: Path,
+        lock_of: Callable[[str], Path],
         stream_processes: int,
         notice: Notice,
     ) -> None:
         self.engine, self.others, self.supervisor, self.loading = engine, others, supervisor, loading
-        self._code_folder, self._locks = code_folder, locks
+        self._code_folder, self._locks, self._lock_of = code_folder, locks, lock_of
         self._stream_processes, self._notice = stream_processes, notice
         self._is_over = threading.Event()
         self._looked_us = 0
         self._serving = ""
+        self._undeployed: Loaded | None = None  # the store has refused it
+        self._said_at: dict[str, tuple[int, str]] = {}  # log of a shard → its head after what was said, and what
 
     def run(self, should_stop: Callable[[], bool], *, watched: Path | None = None) -> None:
         """Start, deploy what is there, serve. With `watched`, load again whenever a file in it changes."""
@@ -98,6 +107,17 @@ class Service:
             threads.append(threading.Thread(target=follow, args=(watched, self._is_over), daemon=True))
         for thread in threads:  # before the first load, so that nothing saved meanwhile is missed
             thread.start()
+        try:
+            self._begin()
+            while not should_stop():
+                self._tend()  # first: a deploy that failed comes before the requests that need it
+                self.engine.turn(at_most_s=CHANGING_S if self.supervisor.is_changing else POLL_S)
+        finally:
+            self._is_over.set()
+            self.supervisor.stop()
+            self.engine.workers.close()
+
+    def _begin(self) -> None:
         self.engine.start()
         known = self.engine.machine.state.code
         if known and (self._code_folder / known).exists():
@@ -107,14 +127,6 @@ class Service:
             self.loading.aside()
         else:
             self._take(self.loading.now())
-        try:
-            while not should_stop():
-                self.engine.turn()
-                self._tend()
-        finally:
-            self._is_over.set()
-            self.supervisor.stop()
-            self.engine.workers.close()
 
     # -- deploying -----------------------------------------------------------------------------------------------
 
@@ -129,6 +141,10 @@ class Service:
             return
         is_new = code.code != self.engine.machine.state.code
         self.engine.give([Deployed(code.code, code.project, code.body, loaded.request)])
+        if not self.engine.is_working or self.engine.machine.state.code != code.code:
+            if loaded.request is None:  # a request is in its row, and is heard again
+                self._undeployed = loaded
+            return
         if is_new or not self._serving:
             self._notice(f"deployed {code.code}: {_in_words(code.project)}")
             self._serve(code.code)
@@ -148,10 +164,10 @@ class Service:
         in_force = self.engine.machine.state.code
         kept = f"version {in_force} stays in force" if in_force else "nothing is deployed yet"
         self._notice(f"{why}\nnot deployed; {kept}")
-        if request is not None:
-            self.engine.give([RequestSettled(request, "refused", {"code": code, "message": why, "cure": None})])
         if in_force and not self._serving:
             self._serve(in_force)
+        if request is not None:
+            self.engine.give([RequestSettled(request, "refused", {"code": code, "message": why, "cure": None})])
 
     def _serve(self, code: str) -> None:
         self._serving = code
@@ -161,17 +177,41 @@ class Service:
     # -- looking after others ------------------------------------------------------------------------------------
 
     def _tend(self) -> None:
-        for loaded in self.loading.done():
+        undeployed = self._undeployed
+        if undeployed is not None and self.engine.is_working:
+            self._undeployed = None
+            self._take(undeployed)
+        while self.engine.is_working and (loaded := self.loading.next_done()) is not None:
             self._take(loaded)
-        for news in self.supervisor.tend():
-            self._notice(news)
+        for death in self.supervisor.tend():
+            self._notice(death.words)
+            try:
+                self._say_at_shards(death)
+            except HeadraceError as error:  # it dies again, and then it is said again
+                self._notice(str(error))
         now_us = self.engine.clock.monotonic_us()
         if now_us - self._looked_us >= LOOK_AFTER_RUNS_US:
             self._looked_us = now_us
             try:
                 self._close_dead_runs()
-            except StoreError as error:  # a full disk, say: they are still there in two seconds
+            except (StoreError, SupersededError) as error:  # a full disk, say: they are still there in two seconds
                 self._notice(str(error))
+
+    def _say_at_shards(self, death: Death) -> None:
+        """Why they stand still, in the logs of the shards themselves: their own process does not live to say it."""
+        for stream, number in death.shards:
+            log = shard_log(stream, number)
+            right = take_right(self._lock_of(log))
+            if right is None:
+                continue
+            with right:
+                writer = Writer(self.engine.store, log, self.engine.owner)
+                writer.look()
+                if self._said_at.get(log) == (writer.state.head, death.why):
+                    continue  # nothing has happened there since
+                now_us = self.engine.clock.now_us()
+                writer.take(now_us, (ShardHeld(stream, number, death.why, now_us),))
+                self._said_at[log] = (writer.state.head, death.why)
 
     def _close_dead_runs(self) -> None:
         """A run in another process whose lock is free has died with it: its log is taken over and closed."""

@@ -16,7 +16,10 @@ from headrace.definitions.project import OnEvent, Project
 from headrace.ports import Clock
 
 GRACE_S = 5.0
+KILLED_S = 5.0  # so long until the kernel has ended a process that was killed
 BACKOFF_US = (0, 200_000, 1_000_000, 5_000_000)  # before the first, second … start after a death
+HOPELESS = 3  # deaths in a row: whoever looks at the shards must then find the reason there
+_LAST_BYTES = 4096
 
 
 @dataclass(slots=True)
@@ -28,6 +31,16 @@ class StreamProcess:
     popen: subprocess.Popen[bytes]
     wake_fd: int
     started_us: int
+    log_start: int  # where its own words begin in the log
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """A process is gone. `why` its `shards` stand still is set where it died soon, and not for the first time."""
+
+    words: str
+    shards: tuple[tuple[str, int], ...] = ()
+    why: str = ""
 
 
 @dataclass(slots=True)
@@ -67,42 +80,52 @@ class StreamSupervisor:
     logs: Path
     clock: Clock
     processes: dict[str, StreamProcess] = field(default_factory=dict[str, StreamProcess])
+    _leaving: list[StreamProcess] = field(default_factory=list[StreamProcess])
+    _leave_until_us: int = 0
     _wanted: dict[str, _Wanted] = field(default_factory=dict[str, _Wanted])
     _common: tuple[str, ...] = ()
     _told: set[int] = field(default_factory=set[int])
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def deploy(self, code: str, code_path: Path, groups: list[tuple[str, ...]]) -> None:
-        """Run these groups of shards on this code version: the old processes finish their batch and leave first."""
-        self.stop()
+        """Run these groups of shards on this code version: the old processes finish their batch and leave first.
+
+        Returns at once; `tend` starts the new ones when the last of the old ones is gone.
+        """
+        self._let_all_go()
         self._common = self.command(code, code_path)
         self._wanted = {f"stream-{i}": _Wanted(f"stream-{i}", group) for i, group in enumerate(groups, 1)}
         self.tend()
 
-    def tend(self) -> list[str]:
-        """Start what should run and does not. Returns what happened, in words."""
-        news: list[str] = []
+    @property
+    def is_changing(self) -> bool:
+        """Whether processes are still to leave before others can start."""
+        return bool(self._leaving)
+
+    def tend(self) -> list[Death]:
+        """Start what should run and does not, end who should have left. Returns who has died."""
+        deaths: list[Death] = []
         now_us = self.clock.monotonic_us()
+        self._tend_leaving(now_us)
         for name, process in tuple(self.processes.items()):
             code = process.popen.poll()
             if code is None:
                 continue
-            os.close(process.wake_fd)
-            _end_children(process)
+            _clear_up(process)
             del self.processes[name]
             wanted = self._wanted.get(name)
             if process.popen.pid in self._told:
                 self._told.discard(process.popen.pid)
-                news.append(f"{name} was told to leave; it starts again")
+                deaths.append(Death(f"{name} was told to leave; it starts again"))
             elif wanted is not None:
                 lived_us = now_us - process.started_us
                 wanted.deaths = 1 if lived_us > 30_000_000 else wanted.deaths + 1
                 wanted.due_us = now_us + BACKOFF_US[min(wanted.deaths - 1, len(BACKOFF_US) - 1)]
-                news.append(f"{name} died ({_how(code)}); it starts again; its log: {self._log(name)}")
+                deaths.append(self._death(process, wanted.deaths, code))
         for wanted in self._wanted.values():
-            if wanted.name not in self.processes and wanted.due_us <= now_us:
+            if wanted.name not in self.processes and wanted.due_us <= now_us and not self._leaving:
                 self.processes[wanted.name] = self._start(wanted, now_us)
-        return news
+        return deaths
 
     def wake(self) -> None:
         """Tell every process that there may be new rows."""
@@ -113,7 +136,7 @@ class StreamSupervisor:
                 continue  # it has enough rings waiting, or is gone and `tend` will see it
 
     def is_child(self, pid: int) -> bool:
-        return any(process.popen.pid == pid for process in tuple(self.processes.values()))
+        return any(process.popen.pid == pid for process in (*self.processes.values(), *self._leaving))
 
     def let_go(self, pid: int, *, at_once: bool) -> None:
         """End a child that keeps others waiting. Any thread may call it.
@@ -128,17 +151,40 @@ class StreamSupervisor:
     def stop(self) -> None:
         """Let every process finish its batch and leave; end those that do not within the grace."""
         self._wanted = {}
+        self._let_all_go()
+        for grace_s in (GRACE_S, KILLED_S):
+            until_s = time.monotonic() + grace_s
+            for process in self._leaving:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.popen.wait(max(0.0, until_s - time.monotonic()))
+            self._tend_leaving(self._leave_until_us)
+        self._leaving = []  # whom even a kill does not end waits for a disk: its right is free when that answers
+
+    def _let_all_go(self) -> None:
+        """Tell every process to leave: `_tend_leaving` sees to it that they do."""
+        self._leave_until_us = self.clock.monotonic_us() + int(GRACE_S * 1e6)
         for process in self.processes.values():
             process.popen.send_signal(signal.SIGTERM)
-        until_s = time.monotonic() + GRACE_S
-        for process in self.processes.values():
-            try:
-                process.popen.wait(max(0.0, until_s - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                process.popen.kill()
-                process.popen.wait()
-            os.close(process.wake_fd)
+        self._leaving += self.processes.values()
         self.processes = {}
+
+    def _tend_leaving(self, now_us: int) -> None:
+        for process in tuple(self._leaving):
+            if process.popen.poll() is not None:
+                _clear_up(process)
+                self._leaving.remove(process)
+            elif now_us >= self._leave_until_us:
+                process.popen.kill()
+
+    def _death(self, process: StreamProcess, deaths: int, code: int) -> Death:
+        log = self._log(process.name)
+        how = ": ".join(filter(None, (_how(code), _last_words(log, process.log_start))))
+        words = f"{process.name} died ({how}); it starts again; its log: {log}"
+        if deaths < HOPELESS:
+            return Death(words)
+        return Death(
+            words, _shards(process.arguments), f"its process dies as soon as it starts ({how}); its log: {log}"
+        )
 
     def _log(self, name: str) -> Path:
         return self.logs / f"{name}.log"
@@ -152,20 +198,37 @@ class StreamSupervisor:
             *self._common, *wanted.arguments, "--wake-fd", str(read_fd),
         )  # fmt: skip
         with self._log(wanted.name).open("ab") as output:
+            log_start = output.tell()
             popen = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=(read_fd,),
                 start_new_session=True,  # Ctrl-C is for the engine, which tells its children
                 env={**os.environ, **self.environment},
             )  # fmt: skip
         os.close(read_fd)
-        return StreamProcess(wanted.name, wanted.arguments, popen, write_fd, now_us)
+        return StreamProcess(wanted.name, wanted.arguments, popen, write_fd, now_us, log_start)
 
 
-def _end_children(process: StreamProcess) -> None:
+def _clear_up(process: StreamProcess) -> None:
     """What user code has started there has nobody to work for any longer. Its session is named after the process."""
+    os.close(process.wake_fd)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.popen.pid, signal.SIGKILL)
 
 
 def _how(code: int) -> str:
     return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+
+def _last_words(log: Path, start: int) -> str:
+    """The last line that says what happened: further lines of a message, such as its cure, are indented."""
+    with log.open("rb") as file:
+        file.seek(max(start, log.stat().st_size - _LAST_BYTES))
+        lines = file.read().decode("utf-8", "replace").splitlines()
+    return next((line.strip() for line in reversed(lines) if line.strip() and not line[0].isspace()), "")
+
+
+def _shards(arguments: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
+    """The shards among what `shard_arguments` gave."""
+    places = arguments[1].split(";")
+    found = (place.rpartition(":") for place in places if not place.startswith("trigger/"))
+    return tuple((stream, int(number)) for stream, _, number in found)

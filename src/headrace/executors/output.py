@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import faulthandler
 import io
 import logging
@@ -15,6 +16,8 @@ from typing import Any, TextIO
 from headrace.executors.redaction import redacted, redacted_bytes
 from headrace.runs.facts import LogSpan
 
+_REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
+
 
 class LogFile:
     """An append-only log and where the last attempt's part ends. What comes between two attempts is the later one's."""
@@ -24,6 +27,7 @@ class LogFile:
         self.fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         self._name = name
         self._end = os.fstat(self.fd).st_size
+        self._lines = _Lines(self.fd)
 
     def span(self) -> LogSpan | None:
         """What was written since the last call; None for nothing."""
@@ -35,12 +39,36 @@ class LogFile:
         return span
 
     def write(self, text: str) -> None:
-        body = memoryview(text.encode("utf-8", "backslashreplace"))
-        while body:
-            body = body[os.write(self.fd, body) :]
+        self._lines.write(text.encode("utf-8", "backslashreplace"))
 
     def close(self) -> None:
         os.close(self.fd)
+
+
+class _Lines:
+    """Writes to a descriptor. What its disk refuses is dropped, and that is said there when it writes again.
+
+    A task does not fail because what it prints cannot be kept.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._dropped = 0
+        self._why = ""
+
+    def write(self, body: bytes) -> None:
+        if self._dropped:
+            body = f"(the disk refused {self._dropped:,} bytes here: {self._why})\n".encode() + body
+        left = memoryview(body)
+        try:
+            while left:
+                left = left[os.write(self._fd, left) :]
+        except OSError as error:
+            if error.errno not in _REFUSALS:
+                raise
+            self._dropped, self._why = self._dropped + len(left), error.strerror or str(error)
+        else:
+            self._dropped = 0
 
 
 class ProcessOutput:
@@ -78,7 +106,7 @@ class Tee:
         self._log = log
         self._before: tuple[TextIO, TextIO] = (sys.stdout, sys.stderr)
         self._handler = logging.StreamHandler(_Copy(log))
-        self._handler.setFormatter(_Lines())
+        self._handler.setFormatter(_LogFormat())
 
     def __enter__(self) -> None:
         self._before = (sys.stdout, sys.stderr)
@@ -124,7 +152,7 @@ class _Stderr:
         sys.stderr.flush()
 
 
-class _Lines(logging.Formatter):
+class _LogFormat(logging.Formatter):
     """`HH:MM:SS LEVEL name message`, in UTC as everything that Headrace shows."""
 
     converter = time.gmtime
@@ -135,7 +163,7 @@ class _Lines(logging.Formatter):
 
 def _log_to(stream: Any) -> None:
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(_Lines())
+    handler.setFormatter(_LogFormat())
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.INFO)
@@ -155,11 +183,10 @@ class _Redacting(io.RawIOBase):
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        self._lines = _Lines(fd)
 
     def write(self, body: Any, /) -> int:
-        left = memoryview(redacted_bytes(bytes(body)))
-        while left:
-            left = left[os.write(self._fd, left) :]
+        self._lines.write(redacted_bytes(bytes(body)))
         return len(body)
 
     def writable(self) -> bool:

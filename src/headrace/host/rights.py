@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from headrace.errors import StoreError
+from headrace.errors import EngineUnavailableError, StoreError
 
 _held: set[int] = set()
 
@@ -68,10 +68,24 @@ def take_right(path: Path) -> Right | None:
     return Right(path, fd)
 
 
+def take_engine_right(locks: Path) -> Right:
+    """The right to serve the project. Raises EngineUnavailableError (HR5010) where an engine has it."""
+    path = locks / "engine.lock"
+    right = take_right(path)
+    if right is None:
+        raise EngineUnavailableError(
+            f"an engine serves this project already (process {holder_of(path)})",
+            where=str(locks),
+            cure="use that one, or end it first",
+            code="HR5010",
+        )
+    return right
+
+
 def holder_of(path: Path) -> int | None:
     """Pid of the process that holds the right, None where nobody does."""
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     try:

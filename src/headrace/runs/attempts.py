@@ -22,12 +22,16 @@ from headrace.runs.timers import GraceOver, TimeoutDue
 
 def on_done(state: State, event: e.AttemptDone, heard: Heard) -> Iterator[Outcome]:
     for active, flight, _ in _of_open_runs(state, heard):
+        shapes = [TopicShaped(w.topic, w.schema, state.now_us) for w in event.effects.topics if w.schema is not None]
+        unfit = next((shape.topic for shape in shapes if not shape.fits(state.desks.columns.get(shape.topic))), None)
+        if unfit is not None:  # its rows are to be fitted to those columns, and only the task can make them again
+            yield loss(state, active, flight, f"another writer gave the topic {unfit} its columns meanwhile")
+            continue
         yield f.AttemptSucceeded(
             *_place(flight), state.now_us, event.took_us, event.result, log=event.log, reads=event.reads
         )
+        yield from shapes
         for write in event.effects.topics:
-            if write.schema is not None:
-                yield TopicShaped(write.topic, write.schema, state.now_us)
             appended = TopicAppended(
                 write.topic,
                 write.partition,

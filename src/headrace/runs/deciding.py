@@ -49,8 +49,11 @@ def decide(state: State, event: e.Event | t.Deadline, heard: Heard) -> Iterator[
             yield from state.desks.on_trigger(state, event)
             yield f.CursorMoved(event.log, event.seq)
         case e.UpdateSeen():
-            yield f.CursorMoved(event.log, event.seq)
             yield from state.desks.on_published(state, event.published.table, event.published.version_number)
+            yield f.CursorMoved(event.log, event.seq)
+        case e.NewsRejected():
+            yield f.EventRejected(event.event[:2000], event.error, state.now_us, event.log, event.seq)
+            yield f.CursorMoved(event.log, event.seq)
         case e.SlotsRead():
             yield from state.desks.schedules.on_read(state, event)
         case t.PatienceOver():

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from headrace.base.facts import Fact
+from headrace.data.facts import TopicShaped
 from headrace.definitions.project import PipelineDef
 from headrace.errors import RefusedError
 from headrace.runs import facts as f
@@ -21,6 +22,7 @@ from headrace.runs.monitoring import MonitorDesk
 from headrace.runs.office import Office
 from headrace.runs.pool import Flight
 from headrace.runs.publishing import TableDesk
+from headrace.runs.rows import Restored
 from headrace.runs.scheduling import ScheduleDesk
 from headrace.runs.training import ModelDesk
 
@@ -32,15 +34,26 @@ class Desks:
         """An in-process run fires neither: what it publishes or judges, a living engine follows and acts on."""
         self.fires_triggers = fires_triggers
         self.watermarks: dict[str, int] = {}
+        self.columns: dict[str, dict[str, str]] = {}  # of topics without schema=
         self.paused: set[str] = set()
         self.schedules = ScheduleDesk(fires=fires_schedules)
         self.tables = TableDesk()
         self.models = ModelDesk()
         self.monitors = MonitorDesk()
-        self._heeding: dict[type[Fact], list[Callable[[Any], None]]] = {f.PipelinePaused: [self._paused]}
+        self._heeding: dict[type[Fact], list[Callable[[Any], None]]] = {
+            f.PipelinePaused: [self._paused],
+            TopicShaped: [self._shaped],
+        }
         for desk in (self.schedules, self.tables, self.models, self.monitors):
             for kind in desk.heeds:
                 self._heeding.setdefault(kind, []).append(desk.apply)
+
+    def restore(self, rows: Restored) -> None:
+        """Know what the rows say, instead of whatever was known."""
+        self.paused = set(rows.paused)
+        self.columns = dict(rows.columns)
+        for desk in (self.schedules, self.tables, self.models, self.monitors):
+            desk.restore(rows)
 
     def apply(self, fact: Fact) -> None:
         """Most facts are about attempts, which no desk heeds."""
@@ -49,6 +62,9 @@ class Desks:
 
     def _paused(self, fact: f.PipelinePaused) -> None:
         (self.paused.add if fact.is_paused else self.paused.discard)(fact.pipeline)
+
+    def _shaped(self, fact: TopicShaped) -> None:
+        self.columns[fact.topic] = fact.schema
 
     def due(self, office: Office, now_us: int) -> Iterator[Fact | ReadSlots]:
         """Runs that time or a watermark has made due."""

@@ -161,6 +161,16 @@ class UpdateSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class NewsRejected:
+    """Acting on a fact of another log has failed, and failed again when it was tried alone: nothing comes of it."""
+
+    log: str
+    seq: int
+    event: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class SlotsRead:
     """The slots of a schedule after `after_us` that have a run."""
 
@@ -193,6 +203,7 @@ Event = (
     | PinAsked
     | TriggerSeen
     | UpdateSeen
+    | NewsRejected
     | SlotsRead
     | WatermarksRead
 )

@@ -325,8 +325,13 @@ class RequestAnswered(Fact, frozen=True):
 
 
 class EventRejected(Fact, frozen=True):
-    """Deciding on an event raised: it is stored and not tried again, so it cannot stop the engine twice."""
+    """Deciding on an event raised: it is stored and not tried again, so it cannot stop the engine twice.
+
+    `log` and `seq` name the fact that it was about, where another process had written one.
+    """
 
     event: str
     error: str
     at_us: int
+    log: str = ""
+    seq: int = 0

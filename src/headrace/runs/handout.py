@@ -30,7 +30,7 @@ class Handout:
         """Queue a run that has something ready and may be at work."""
         if active.is_cancelled or active.waits or not active.progress.ready or active.run not in self._state.runs:
             return
-        if not active.is_queued and self._state.lanes.lets_in(active):
+        if not active.is_queued and self._state.lanes.admit(active):
             active.is_queued = True
             self._queue.append(active.run)
             following = self._state.lanes.first_held(active.pipeline)

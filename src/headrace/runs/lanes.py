@@ -51,8 +51,8 @@ class Lanes:
         if not lane.runs:
             del self._lanes[active.pipeline]
 
-    def lets_in(self, active: Active) -> bool:
-        """Whether a run that is ready may be at work: for good once it is let in. The oldest go first."""
+    def admit(self, active: Active) -> bool:
+        """Let a run that is ready in, for good, or hold it: whether it may be at work. The oldest go first."""
         lane = self._lanes[active.pipeline]
         most = active.definition.max_active
         if most is None or active.run in lane.begun:

@@ -26,7 +26,7 @@ from headrace.runs.timers import Deadline
 
 
 class TaintedStepError(Exception):
-    """Deciding on one event raised half-way: the state in memory is no longer that of any commit."""
+    """Deciding raised half-way through a step: the state in memory is no longer that of any commit."""
 
 
 class Machine:
@@ -53,16 +53,21 @@ class Machine:
         state = self.state
         state.begin_step(now_us, mono_us, entropy, begun or {})
         self._out = Decided()
-        for event in events:
-            self._take(event)
+        try:
+            for event in events:
+                self._take(event)
+                self._follow()
+            for deadline in state.timers.due(mono_us):
+                self._take(deadline)
             self._follow()
-        for deadline in state.timers.due(mono_us):
-            self._take(deadline)
-        self._follow()
-        self._emit_all(state.desks.due(state, now_us))
-        self._follow()
-        self._emit_all(self._handout.hand_out())
-        self._emit_all(self._handout.tend_workers())
+            self._emit_all(state.desks.due(state, now_us))
+            self._follow()
+            self._emit_all(self._handout.hand_out())
+            self._emit_all(self._handout.tend_workers())
+        except TaintedStepError:
+            raise
+        except Exception as error:
+            raise TaintedStepError(f"{type(error).__name__}: {error} while deciding on what follows") from error
         return self._out
 
     def next_due_us(self) -> int | None:
@@ -110,7 +115,8 @@ class Machine:
             status, answer = "refused", {"code": error.code, "message": error.message, "cure": error.cure}
         else:
             text = f"{type(error).__name__}: {error}"
-            self.emit(f.EventRejected(repr(event)[:2000], text, self.state.now_us))
+            place = (event.log, event.seq) if isinstance(event, e.TriggerSeen | e.UpdateSeen) else ("", 0)
+            self.emit(f.EventRejected(repr(event)[:2000], text, self.state.now_us, *place))
             status, answer = "error", {"code": "HR0001", "message": text, "cure": None}
         if isinstance(event, e.TriggerSeen | e.UpdateSeen):  # else it would be seen again at every look
             self.emit(f.CursorMoved(event.log, event.seq))

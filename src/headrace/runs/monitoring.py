@@ -18,6 +18,7 @@ from headrace.drift.policy import Streak, advance
 from headrace.models.facts import StreakMoved, WindowJudged
 from headrace.runs import facts as f
 from headrace.runs.effects import JudgedWindow
+from headrace.runs.rows import Restored
 from headrace.triggers.wall_time import zone_of
 
 if TYPE_CHECKING:
@@ -43,6 +44,10 @@ class MonitorDesk:
     def __init__(self) -> None:
         self.last_end_us: dict[str, int] = {}
         self.streaks: dict[str, Streak] = {}
+
+    def restore(self, rows: Restored) -> None:
+        self.last_end_us = dict(rows.monitored_us)
+        self.streaks = {asker: Streak(length, 0, end_us) for asker, (length, end_us) in rows.streaks.items()}
 
     def apply(self, fact: Fact) -> None:
         match fact:

@@ -13,6 +13,7 @@ from headrace.runs import facts as f
 from headrace.runs.creation import run_window
 from headrace.runs.path import path_text
 from headrace.runs.pool import Flight
+from headrace.runs.rows import Restored
 
 if TYPE_CHECKING:
     from headrace.runs.office import Office
@@ -25,6 +26,9 @@ class TableDesk:
 
     def __init__(self) -> None:
         self.newest: dict[str, tuple[int, tuple[Part, ...]]] = {}
+
+    def restore(self, rows: Restored) -> None:
+        self.newest = dict(rows.tables)
 
     def apply(self, fact: Fact) -> None:
         # What another log has published may be heard of after what came later.

@@ -109,6 +109,7 @@ class Restored(msgspec.Struct, frozen=True):
     paused: frozenset[str]
     schedules: dict[tuple[str, str], int]  # (pipeline, slug) → the last slot that is used up
     tables: dict[str, tuple[int, tuple[Part, ...]]]  # table → last version and its parts
+    columns: dict[str, dict[str, str]]  # topic without schema= → the columns that it took from its rows
     models: dict[str, int]  # model → last version
     aliases: dict[tuple[str, str], int]  # (model, alias) → version
     served: dict[str, tuple[int, ...]]  # model → its champions in order

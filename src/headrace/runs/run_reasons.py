@@ -14,6 +14,7 @@ from headrace.runs.reasons import NO_ENGINE, START_ENGINE, Reason, to_the_second
 
 _FRAME = re.compile(r'^ +(?:[|] +)?File "([^"]+)", line (\d+)', re.MULTILINE)
 _OWN_ERROR = re.compile(r"^\w+ HR\d{4}: ")
+_SHOWN = 3
 _ABSOLUTE = re.compile(r"[:'\s]['\"]?/")
 
 
@@ -23,6 +24,15 @@ class HeldBy:
 
     most: int
     runs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AtWork:
+    """A run of which so many attempts are with workers."""
+
+    run: str
+    pipeline: str
+    attempts: int
 
 
 class RunState(Protocol):
@@ -102,12 +112,13 @@ def of_run(
     has_engine: bool,
     deployed: Graph | None = None,
     held_by: HeldBy | None = None,
+    at_work: Sequence[AtWork] = (),
     root: str = "",
 ) -> list[Reason]:
     """Why a run and its tasks are where they are. `items` are those that have not succeeded.
 
-    `deployed` is the graph that the pipeline has now, where the deployed code is another than the run's, and `root` the
-    folder that relative paths of tasks begin at.
+    `deployed` is the graph that the pipeline has now, where the deployed code is another than the run's, `at_work` the
+    runs that hold the workers, most attempts first, and `root` the folder that relative paths of tasks begin at.
     """
     about = f"run {run.run}"
     if run.state == "succeeded":
@@ -131,8 +142,9 @@ def of_run(
         why = f"max_active = {held_by.most}: waits for run{'' if len(held_by.runs) == 1 else 's'} {others}"
         return [Reason(about, "held", why, f"headrace why {held_by.runs[0]}")]
     items = list(items)
-    pending = _pending(run, graph, cells, {item.node for item in items})
-    return [*_items(run, items, root), *_skipped(run, cells), *pending]
+    free = _free_worker(at_work)
+    pending = _pending(run, graph, cells, {item.node for item in items}, free)
+    return [*_items(run, items, root, free), *_skipped(run, cells), *pending]
 
 
 def _again(run: RunState, graph: Graph, deployed: Graph | None) -> str:
@@ -145,7 +157,16 @@ def _again(run: RunState, graph: Graph, deployed: Graph | None) -> str:
     return f"headrace runs retry {run.run} --current-code" if deployed == graph else f"headrace trigger {pipeline}"
 
 
-def _items(run: RunState, items: Sequence[ItemState], root: str) -> list[Reason]:
+def _free_worker(at_work: Sequence[AtWork]) -> str:
+    """What a ready task waits for, and what holds it."""
+    if not at_work:
+        return "waits for a free worker"
+    attempts = [f"{x.attempts} attempt{'s' if x.attempts > 1 else ''} of run {x.run} ({x.pipeline})" for x in at_work]
+    more = f" and those of {len(attempts) - _SHOWN} more runs" if len(attempts) > _SHOWN else ""
+    return f"waits for a free worker: they have {', '.join(attempts[:_SHOWN])}{more}"
+
+
+def _items(run: RunState, items: Sequence[ItemState], root: str, free: str) -> list[Reason]:
     reasons: list[Reason] = []
     for item in items:
         match item.state:
@@ -164,7 +185,7 @@ def _items(run: RunState, items: Sequence[ItemState], root: str) -> list[Reason]
                 why = f"attempt {item.attempt} failed: {_error(item, root)}"
                 reasons.append(Reason(place(run, item), "waiting", why, at))
             case "pending" | "returned":
-                reasons.append(Reason(place(run, item), "waiting", "waits for a free worker", "goes by itself"))
+                reasons.append(Reason(place(run, item), "waiting", free, "goes by itself"))
             case _:
                 pass
     return reasons + _failed_items(run, items, root)
@@ -207,7 +228,7 @@ def _skipped(run: RunState, cells: Sequence[CellState]) -> list[Reason]:
     return [Reason(f"run {run.run} task {c.node}", "skipped", c.why or "skipped") for c in cells if c.is_skipped]
 
 
-def _pending(run: RunState, graph: Graph, cells: Sequence[CellState], seen: set[str]) -> list[Reason]:
+def _pending(run: RunState, graph: Graph, cells: Sequence[CellState], seen: set[str], free: str) -> list[Reason]:
     """Tasks that have not begun: what they wait for, or that they are ready."""
     begun = {cell.node for cell in cells} | seen
     ended = {c.node for c in cells if (c.succeeded or c.failed or c.skipped or c.is_skipped) and not c.running} - seen
@@ -216,7 +237,7 @@ def _pending(run: RunState, graph: Graph, cells: Sequence[CellState], seen: set[
         if node.name in begun:
             continue
         open_ = [name for name in upstream_of(graph, node) if name not in ended]
-        why = f"waits for {', '.join(open_)}" if open_ else "ready: waits for a free worker"
+        why = f"waits for {', '.join(open_)}" if open_ else f"ready: {free}"
         reasons.append(Reason(f"run {run.run} task {node.name}", "waiting", why, "goes by itself"))
     return reasons
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from headrace.base.facts import Fact
 from headrace.base.instants import iso
-from headrace.definitions.project import PipelineDef, Schedule
+from headrace.definitions.project import PipelineDef, Project, Schedule
 from headrace.runs import facts as f
 from headrace.runs.commands import ReadSlots
 from headrace.runs.events import SlotsRead
+from headrace.runs.rows import Restored
 from headrace.runs.slot_key import slot_key, slot_of
 from headrace.triggers import schedule as slots
 
@@ -39,6 +40,10 @@ class ScheduleDesk:
         self.ran: dict[Name, frozenset[int]] = {}
         self.asked: set[Name] = set()
         self._quiet: dict[tuple[str, Schedule], tuple[int, int]] = {}  # nothing can be due in this stretch of time
+        self._all_quiet: tuple[Project | None, int, int] = (None, 0, 0)  # of no schedule of this project
+
+    def restore(self, rows: Restored) -> None:
+        self.last_us = dict(rows.schedules)
 
     def apply(self, fact: Fact) -> None:
         match fact:
@@ -67,10 +72,19 @@ class ScheduleDesk:
     def due(self, office: Office, now_us: int, paused: set[str], models: ModelDesk) -> Iterator[Fact | ReadSlots]:
         if not self.fires:
             return
+        project, from_us, until_us = self._all_quiet
+        if project is office.project and from_us <= now_us < until_us:
+            office.wake_in(until_us - now_us)
+            return
+        stretches: list[tuple[int, int]] = []
         for definition in office.project.pipelines.values():
             for trigger in definition.triggers:
                 if isinstance(trigger, Schedule):
                     yield from self._due_of(office, definition, trigger, now_us, definition.name in paused, models)
+                    stretches.append(self._quiet.get((definition.name, trigger), (0, 0)))
+        if stretches:  # a large project has a thousand of them, and a step is to cost the same
+            from_us, until_us = max(start for start, _ in stretches), min(end for _, end in stretches)
+            self._all_quiet = (office.project, from_us, until_us)
 
     def _dealt_with(self, name: Name, until_us: int) -> None:
         if name not in self.last_us:

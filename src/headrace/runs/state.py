@@ -1,8 +1,12 @@
 """What the engine knows: its unfinished runs, its desks, its workers, and what it waits for.
 
-Three functions change it, and each is told of one kind of thing: `applying.apply` of facts, which are committed and
-stand in rows; `hearing.hear` of events, which tell about the world outside; `sending.send` of commands, which are on
-their way into it. Whoever decides reads only.
+Three functions change what it knows, and each is told of one kind of thing: `applying.apply` of facts, which are
+committed and stand in rows; `hearing.hear` of events, which tell about the world outside; `sending.send` of commands,
+which are on their way into it. It begins with what `restoring.restore` reads in rows.
+
+Whoever decides reads that, and strikes out its own work on the agenda: what to look at (`touched`, `Progress.todo`), who
+waits to be served (`Handout`'s queue, `Lanes`, the queues of ready items), when to look again (`wake_in`, the quiet stretch
+of a schedule). Nothing is known by the agenda alone: it is made again from what is known.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from headrace.runs.effects import RegisteredModel
 from headrace.runs.events import AliasAsked, RunAsked
 from headrace.runs.path import path_text
 from headrace.runs.pool import Flight
+from headrace.runs.rows import Restored
 
 if TYPE_CHECKING:
     from headrace.runs.office import Office
@@ -37,6 +38,15 @@ class ModelDesk:
         self.served: dict[str, list[int]] = {}  # champions in order, for a rollback
         self.champion_since_us: dict[str, int] = {}
         self.states: dict[str, c.ControllerState] = {}
+
+    def restore(self, rows: Restored) -> None:
+        self.last_version = dict(rows.models)
+        self.aliases = dict(rows.aliases)
+        self.served = {model: list(versions) for model, versions in rows.served.items()}
+        self.champion_since_us = dict(rows.champion_since_us)
+        self.states = {
+            model: msgspec.json.decode(body, type=c.ControllerState) for model, body in rows.controllers.items()
+        }
 
     def apply(self, fact: Fact) -> None:
         match fact:

@@ -13,9 +13,12 @@ import polars as pl
 from headrace.connectors import tables, versions
 from headrace.connectors.holdings import Holdings, TableVersionRow
 from headrace.definitions.nodes import DatasetRef
+from headrace.errors import StoreError
 from headrace.executors.tracebacks import told
 from headrace.store.sql.reads import models
 from headrace.streams.facts import Bound
+
+AGAIN_US = 1_000_000
 
 Loader = Callable[[str, int], Any]
 """(model, version) → the model, checked. Raises whatever is wrong with it."""
@@ -29,6 +32,7 @@ class Loaded:
     version: int
     value: Any = None
     problem: str = ""
+    is_passing: bool = False  # not the version's fault
 
 
 @dataclass(slots=True)
@@ -57,6 +61,7 @@ class BoundValues:
     _tables: dict[tuple[str, int], pl.DataFrame] = field(default_factory=dict[tuple[str, int], pl.DataFrame])
     _newest: dict[DatasetRef, int] = field(default_factory=dict[DatasetRef, int])
     _loaded: SimpleQueue[Loaded] = field(default_factory=SimpleQueue[Loaded])
+    _again_us: int | None = None  # when to look again for a version that could not be read
     _turn: threading.Lock = field(default_factory=threading.Lock)  # artifacts are decoded by one thread at a time
 
     def want(self, reference: DatasetRef) -> None:
@@ -77,6 +82,10 @@ class BoundValues:
             row = self._table_row(reference)
             self._newest[reference] = 0 if row is None else row.version
 
+    def tables(self) -> dict[DatasetRef, int]:
+        """The versions of tables in force; 0 for none."""
+        return dict(self._newest)
+
     def fall_back(self, reference: DatasetRef, version: int) -> None:
         """The newest version does not load and none is in use: take the one that served last."""
         held = self._models[reference]
@@ -87,6 +96,9 @@ class BoundValues:
     def adopt(self) -> bool:
         """Take over what has been loaded since; true where something has."""
         is_news = False
+        if self._again_us is not None and self.holdings.now_us() >= self._again_us:
+            self.look()
+            self._again_us = None
         while not self._loaded.empty():
             found = self._loaded.get()
             is_news = True
@@ -94,7 +106,10 @@ class BoundValues:
                 if reference.name != found.model:
                     continue
                 if found.problem:
-                    if found.version == held.asked:
+                    if found.is_passing and found.version in (held.asked, held.fallen_back):
+                        held.asked = held.fallen_back = 0
+                        self._again_us = self.holdings.now_us() + AGAIN_US
+                    if found.version == held.asked or found.is_passing:
                         held.problem = f"version {found.version} does not load: {found.problem}"
                 elif found.version == held.asked or not held.version:
                     held.version, held.value = found.version, found.value
@@ -169,6 +184,8 @@ class BoundValues:
             try:
                 with self._turn:
                     found = Loaded(model, version, self.load(model, version))
+            except (StoreError, OSError) as error:
+                found = Loaded(model, version, problem=told(f"{type(error).__name__}: {error}"), is_passing=True)
             except Exception as error:  # whatever a library or a golden check raises is what is wrong with the version
                 found = Loaded(model, version, problem=told(f"{type(error).__name__}: {error}"))
             self._loaded.put(found)

@@ -14,11 +14,12 @@ from headrace.definitions.project import OnEvent, TopicDef
 from headrace.errors import NotFoundError
 from headrace.graph.loaded import Loaded
 from headrace.host.rights import Right, take_right
-from headrace.ports import Clock, EngineStore
+from headrace.ports import Clock, StreamStore
+from headrace.shards.batch import News
 from headrace.shards.bound import BoundValues, Loader, load_champion
 from headrace.shards.hand import HandFile
 from headrace.shards.runner import Owner, Place
-from headrace.shards.shard import News, ShardOwner
+from headrace.shards.shard import ShardOwner
 from headrace.shards.sides import Sides
 from headrace.shards.stream import ProjectStream, StreamCode
 from headrace.shards.trigger import TriggerOwner
@@ -42,7 +43,7 @@ class Setup(NamedTuple):
 class Opened(NamedTuple):
     """A project opened for a stream process. `since_us` is when its code was deployed: what is appended later is new."""
 
-    store: EngineStore
+    store: StreamStore
     holdings: Holdings
     loaded: Loaded
     locks: Path
@@ -75,8 +76,9 @@ class ProjectParts:
     def look(self) -> News:
         self._bound.look()
         # Completeness first: rows that it speaks of are then certainly below the heads.
-        complete_us = self._store.watermarks(self._loaded.project)
-        return News(topics.all_heads(self._holdings.database, self._topics), complete_us)
+        marks = self._store.watermarks(self._loaded.project)
+        complete_us = {topic: us for topic, us in marks.items() if topic in self._topics}
+        return News(topics.all_heads(self._holdings.database, self._topics), complete_us, self._bound.tables())
 
     def adopt(self) -> None:
         self._bound.adopt()
@@ -88,7 +90,7 @@ class ProjectParts:
             self._shapes.forget()
 
     def _file(self, place: Place, kind: str) -> Path:
-        return self._locks / f"shard-{safe_name(place.log.partition(':')[2])}.{kind}"
+        return shard_file(self._locks, place.log, kind)
 
     # -- shards ----------------------------------------------------------------------------------------------------
 
@@ -172,3 +174,8 @@ class ProjectParts:
             if isinstance(found, OnEvent) and found.slug == place.slug:
                 return found
         raise NotFoundError(f"the pipeline {place.name!r} has no trigger {place.slug!r}", cure="headrace check")
+
+
+def shard_file(locks: Path, log: str, kind: str) -> Path:
+    """A file beside the log of a shard or trigger: its "lock", whose holder owns it, or its "hand"."""
+    return locks / f"shard-{safe_name(log.partition(':')[2])}.{kind}"

@@ -11,9 +11,8 @@ from headrace.data.facts import TopicShaped
 from headrace.errors import StoreError, SupersededError
 from headrace.host.failpoints import reach
 from headrace.host.writer import Addition, Writer, append_all
-from headrace.ports import Clock, EngineStore
-from headrace.shards.shard import News
-from headrace.shards.together import together
+from headrace.ports import Clock, StreamStore
+from headrace.shards.batch import Job, News, together
 from headrace.streams.owner import shard_log
 from headrace.streams.trigger import trigger_log
 
@@ -54,6 +53,10 @@ class Owner(Protocol):
         ...
 
     def take_over(self) -> Step: ...
+    def shared(self, news: News) -> Job[Any] | None:
+        """The next batch, if it may go through one call with those of other owners."""
+        ...
+
     def work(self, news: News, *, is_idle: bool) -> Step | None:
         """The next step, or None where there is nothing to do. User code runs in here."""
         ...
@@ -109,7 +112,7 @@ class StreamRunner:
     """Owns shards and triggers and moves them on. `tick` is one round. `ring` tells the engine of news."""
 
     def __init__(
-        self, store: EngineStore, parts: Parts, clock: Clock, *, name: str, ring: Callable[[], None] = lambda: None
+        self, store: StreamStore, parts: Parts, clock: Clock, *, name: str, ring: Callable[[], None] = lambda: None
     ) -> None:
         self._store, self._parts, self._clock, self._name, self._ring = store, parts, clock, name, ring
         self._wanted: list[Place] = []
@@ -119,6 +122,8 @@ class StreamRunner:
         self._retake_us = 0
         self._quiet_from_us = 0
         self._is_told = False  # whether progress without news is committed
+        self._round_us = 0  # when every owner was asked last
+        self._refused: StoreError | None = None  # what one of them met while it read
 
     def want(self, places: Sequence[Place]) -> None:
         """Own these from the next tick on, as soon as their last owner has let go."""
@@ -127,11 +132,18 @@ class StreamRunner:
     def tick(self) -> bool:
         """One round: take over, look, one step of each, one commit. False where there was nothing to do.
 
-        Raises SupersededError where another process owns one of the logs: this one must end.
+        Raises SupersededError where another process owns one of the logs: this one must end. StoreError where the
+        store refuses one of them; what the others have done is committed then, if it takes it.
         """
         self._take_over()
         self._parts.adopt()
-        is_news = self._look()
+        before = self._news
+        is_written = self._look()
+        is_news = self._news is not before
+        now_us = self._clock.monotonic_us()
+        if is_written and not is_news and self._is_told and now_us < self._round_us + POLL_S * 1e6:
+            return False  # what others have written is nothing to the many shards here: they are at rest
+        self._round_us = now_us
         steps = self._steps(is_idle=False)
         now_us = self._clock.monotonic_us()
         if steps or is_news:
@@ -141,6 +153,9 @@ class StreamRunner:
             self._is_told = not steps
         if steps:
             self._commit(steps)
+        if self._refused is not None:
+            refused, self._refused = self._refused, None
+            raise refused
         return bool(steps)
 
     @property
@@ -173,11 +188,14 @@ class StreamRunner:
     # -- looking ---------------------------------------------------------------------------------------------------
 
     def _look(self) -> bool:
+        """Whether somebody has written. `_news` is another object where what the owners here see has changed."""
         changes = self._store.change_count()
         if changes == self._changes:
             return False
-        self._changes = changes
-        self._news = self._parts.look()
+        news = self._parts.look()
+        if news != self._news:
+            self._news = news
+        self._changes = changes  # only now: what could not be read is looked at again
         return True
 
     # -- owning ----------------------------------------------------------------------------------------------------
@@ -211,38 +229,51 @@ class StreamRunner:
         owner.adopt(step)
         owner.drop_hand()
         self._owned.append(_Owned(writer, right, owner))
-        self._changes = -1
+        self._changes, self._is_told = -1, False
 
     # -- stepping --------------------------------------------------------------------------------------------------
 
     def _steps(self, *, is_idle: bool) -> list[tuple[_Owned, Step]]:
-        until_us = self._clock.monotonic_us() + TICK_US
-        found: list[tuple[_Owned, Step]] = []
         shared = self._shared() if not is_idle else {}
+        found: list[tuple[_Owned, Step]] = [(self._owned[at], step) for at, step in shared.items()]
+        until_us = self._clock.monotonic_us() + TICK_US
         for at, owned in enumerate(tuple(self._owned)):
             if at in shared:
-                found.append((owned, shared[at]))
                 continue
             # A shard whose rows may kill this process runs alone: its death must not take others' finished work along.
             is_suspect = owned.owner.is_suspect
             if is_suspect and found:
                 self._begin_with(owned)
                 break
-            step = owned.owner.work(self._news, is_idle=is_idle)
-            while step is not None and not step.facts:  # nothing to commit yet: a batch was cut and goes again
-                owned.owner.adopt(step)
-                step = owned.owner.work(self._news, is_idle=is_idle)
+            try:
+                step = self._step(owned.owner, is_idle=is_idle)
+            except StoreError as error:  # what the others have done is committed before this is told
+                self._refused = error
+                self._begin_after(owned)
+                break
             if step is not None:
                 found.append((owned, step))
             if (is_suspect and found) or self._clock.monotonic_us() > until_us:
-                self._begin_with(self._owned[(self._owned.index(owned) + 1) % len(self._owned)])
+                self._begin_after(owned)
                 break
         return found
 
+    def _step(self, owner: Owner, *, is_idle: bool) -> Step | None:
+        step = owner.work(self._news, is_idle=is_idle)
+        while step is not None and not step.facts:  # nothing to commit yet: a batch was cut and goes again
+            owner.adopt(step)
+            step = owner.work(self._news, is_idle=is_idle)
+        return step
+
     def _shared(self) -> Mapping[int, Step]:
         """Steps of several shards from one call; none while one of them may kill the process."""
-        owners = [owned.owner for owned in self._owned]
-        return {} if any(owner.is_suspect for owner in owners) else together(owners, self._news)
+        if any(owned.owner.is_suspect for owned in self._owned):
+            return {}
+        jobs = {at: owned.owner.shared(self._news) for at, owned in enumerate(self._owned)}
+        return together({at: job for at, job in jobs.items() if job is not None}, self._news)
+
+    def _begin_after(self, owned: _Owned) -> None:
+        self._begin_with(self._owned[(self._owned.index(owned) + 1) % len(self._owned)])
 
     def _begin_with(self, owned: _Owned) -> None:
         """The next round starts here, so that nobody is left out for ever."""

@@ -9,7 +9,7 @@ import polars as pl
 from headrace.connectors.blob import APPENDED, HIDDEN, OFFSET, PARTITION, TIME, concat, empty
 from headrace.connectors.log import Log
 from headrace.definitions.project import JoinDef, TopicDef
-from headrace.shards.shard import News
+from headrace.shards.batch import News
 from headrace.streams.join import Side, join_asof, sort_history, span_us
 
 EVICT_ROWS = 500_000

@@ -10,16 +10,17 @@ import msgspec
 import polars as pl
 
 from headrace.base.instants import to_us
-from headrace.connectors.appends import prepare, prepare_parts
+from headrace.connectors.appends import prepare_fitted
 from headrace.connectors.blob import HIDDEN, OFFSET
 from headrace.connectors.log import Log
 from headrace.connectors.shapes import Shapes
 from headrace.definitions.project import StreamDef, TopicDef
 from headrace.host.failpoints import reach
+from headrace.shards.batch import News, Part, Read, Ready
 from headrace.shards.bound import BoundValues
-from headrace.shards.shard import News, Part, Read, Ready, shown
+from headrace.shards.shard import shown
 from headrace.shards.sides import Sides
-from headrace.streams.call import call
+from headrace.streams.call import Called, call
 from headrace.streams.contract import filtered
 from headrace.streams.owner import Dead, Outcome, Shard
 
@@ -37,7 +38,7 @@ class StreamCode:
 
 
 class ProjectStream:
-    """Implements `shards.shard.Stream` for all shards that a process owns of one stream.
+    """Implements `shards.batch.Stream` for all shards that a process owns of one stream.
 
     `since_us` is when this code was deployed: what was appended later is new to it.
     """
@@ -103,35 +104,40 @@ class ProjectStream:
         values, versions = self._bound.values(definition.bind)
         return Ready(joined, values, versions, pins)
 
-    def run(self, ready: Ready[pl.DataFrame], sizes: Sequence[int]) -> list[Outcome]:
-        joined = ready.rows
-        if joined.is_empty():
-            return [Outcome(0, 0) for _ in sizes]
+    def run(self, ready: Ready[pl.DataFrame]) -> Called:
         reach("shard.after_reading")
-        source, definition = self._code.source, self._code.definition
-        batch = joined[[name for name in joined.columns if name not in HIDDEN]]
+        source = self._code.source
         kept = tuple(dict.fromkeys(name for name in (source.key, source.event_time, source.known) if name))
-        called = call(definition, self._code.fn, batch, ready.values, kept=kept, holds=self._code.holds)
-        failed = [found.row for found in called.errors]
-        dead = tuple(self.dead(joined, found.row, "error", shown(found.error)) for found in called.errors)
+        return call(
+            self._code.definition, self._code.fn, _seen(ready.rows), ready.values, kept=kept, holds=self._code.holds
+        )
+
+    def pack(self, ready: Ready[pl.DataFrame], made: Called, sizes: Sequence[int]) -> list[Outcome]:
+        joined, batch = ready.rows, _seen(ready.rows)
+        source, definition = self._code.source, self._code.definition
+        failed = [found.row for found in made.errors]
+        dead = tuple(self.dead(joined, found.row, "error", shown(found.error)) for found in made.errors)
         if failed:
             batch = batch.filter(~pl.int_range(len(batch), eager=True).is_in(failed))
-        out = called.rows
+        out = made.rows
         left_out = filtered(definition.rows, source.key, batch, out) if len(batch) or len(out) else 0
+        if out.is_empty():
+            return [Outcome(0, left_out, dead)]
         now_us = self._now_us()
         shaped = self._shapes.shape(self._code.to, out, now_us)
-        if len(sizes) == 1:
-            output = tuple(prepare(shaped.topic, shaped.rows, now_us)) if len(out) else ()
-            return [Outcome(len(out), left_out, dead, output, shape=shaped.fact)]
-        outputs = prepare_parts(shaped.topic, shaped.rows, sizes, now_us)
+        parts = prepare_fitted(shaped.topic, shaped.rows, sizes if len(sizes) > 1 else [len(out)], now_us)
         # The columns come with the first part: its facts are the first of the transaction.
-        shapes = [shaped.fact, *(None for _ in sizes[1:])]
         return [
-            Outcome(size, 0, (), tuple(output), shape=shape)
-            for size, output, shape in zip(sizes, outputs, shapes, strict=True)
+            Outcome(sum(fact.rows for fact, _ in part), left_out, dead, tuple(part), shape=shape)
+            for part, shape in zip(parts, (shaped.fact, *[None] * (len(parts) - 1)), strict=True)
         ]
 
     def dead(self, rows: pl.DataFrame, at: int, reason: str, error: str) -> Dead:
         row = rows.row(at, named=True)
         shown_row = {name: value for name, value in row.items() if name not in HIDDEN}
         return Dead(row[OFFSET], reason, error, msgspec.json.encode(shown_row).decode())
+
+
+def _seen(rows: pl.DataFrame) -> pl.DataFrame:
+    """The columns that user code sees."""
+    return rows[[name for name in rows.columns if name not in HIDDEN]]

@@ -12,7 +12,7 @@ from headrace.connectors.log import Log
 from headrace.definitions.project import TopicDef
 from headrace.errors import SchemaError
 from headrace.ports import Clock
-from headrace.shards.shard import News
+from headrace.shards.batch import News
 from headrace.streams import trigger as steps
 from headrace.streams.trigger import Trigger, TriggerStep
 
@@ -31,6 +31,9 @@ class TriggerOwner:
         self._log, self._clock = log, clock
         self._saved_us = 0
         self._is_stopped = False
+
+    def shared(self, news: News) -> None:
+        """It calls nobody."""
 
     def take_over(self) -> TriggerStep:
         return TriggerStep(self.state)
@@ -60,16 +63,16 @@ class TriggerOwner:
             return None
 
     def _read(self, news: News, is_idle: bool) -> TriggerStep | None:
-        now_us = self._clock.now_us()
+        now_us, mono_us = self._clock.now_us(), self._clock.monotonic_us()
         rows, ends = self._unread(news.heads.get(self.topic.name, {}))
         if ends:
             step = steps.read(self.state, _events(rows), ends, now_us)
             if step.facts:
-                self._saved_us = now_us
+                self._saved_us = mono_us
                 return step
             self.state = step.trigger
-        if not self.state.is_saved and (is_idle or now_us - self._saved_us >= SAVE_EVERY_US):
-            self._saved_us = now_us
+        if not self.state.is_saved and (is_idle or mono_us - self._saved_us >= SAVE_EVERY_US):
+            self._saved_us = mono_us
             return steps.save(self.state, now_us)
         return None
 

@@ -163,7 +163,9 @@ def not_whole(folder: Path, why: str) -> StoreError:
 
 def _refused(error: OSError, path: str) -> StoreError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StoreError("the disk is full", where=path, cure="free some space there, or name another disk", code="HR4020")
+        return StoreError(
+            "the disk is full", where=path, cure="free some space there, or name another disk", code="HR4020"
+        )
     return StoreError(
         f"the disk refused to read or write ({error})",
         where=path,

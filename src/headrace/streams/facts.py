@@ -73,7 +73,7 @@ class ShardDied(Fact, frozen=True):
 
 
 class ShardHeld(Fact, frozen=True):
-    """The shard does not advance, and why; `until_us` where it will try by itself."""
+    """The shard does not advance, and why; `until_us` where it will try by itself. Without a `why` it goes on."""
 
     stream: str
     shard: int

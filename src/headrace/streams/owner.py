@@ -83,6 +83,7 @@ class Shard:
     """A shard as its owner knows it. `offset` is the next to read, None until it starts.
 
     `suspect_end` is set while a batch that raised or killed is cut down: up to there at most `limit` rows go at once.
+    `tries` is how often the rows it is at were held by an exception named in `retry_on=`: it rests (`rest_us`) after each.
     `watched` and `watched_dead` count towards the share of dead rows.
     """
 
@@ -96,7 +97,6 @@ class Shard:
     deaths: int = 0
     why: str = ""
     is_stopped: bool = False
-    until_us: int | None = None
     tries: int = 0
     suspect_end: int | None = None
     limit: int = 0
@@ -130,9 +130,10 @@ def shard_log(stream: str, shard: int) -> str:
 def taken(shard: Shard, hand: Hand | None, at_us: int) -> Step:
     """A new owner begins. `hand` is what its predecessor held in user code when it died, None where nothing.
 
-    The first death at an offset may be bad luck and the same rows go again; from the second on they are cut down.
+    The first death at an offset may be bad luck and the same rows go again; from the second on they are cut down. Why
+    it stood still before remains until it gets on (`ran`, `started`, `gone_on`).
     """
-    shard = replace(shard, is_stopped=False, until_us=None, why="")
+    shard = replace(shard, is_stopped=False)
     if hand is None or hand.first != shard.offset:
         return Step(_still_cut(shard))
     deaths = max(shard.deaths + 1, 2 if hand.is_suspect else 1)
@@ -165,12 +166,10 @@ def started(shard: Shard, offset: int, why: str, at_us: int) -> Step:
     return Step(replace(shard, offset=offset, why=""), (fact,))
 
 
-def plan(shard: Shard, head: int, rows: int, now_us: int) -> Plan | None:
-    """The next batch of at most `rows`, or None where nothing is to read or the shard is held."""
+def plan(shard: Shard, head: int, rows: int) -> Plan | None:
+    """The next batch of at most `rows`, or None where nothing is to read or the shard is stopped."""
     if shard.offset is None or shard.offset >= head or shard.is_stopped:
         return None
-    if shard.until_us is not None and now_us < shard.until_us <= now_us + BACKOFF_US[-1]:
-        return None  # a deadline further off was set before the clock went back
     first = shard.offset
     if shard.suspect_end is not None and first < shard.suspect_end:
         size = max(1, min(shard.limit, shard.suspect_end - first))
@@ -216,7 +215,6 @@ def ran(shard: Shard, done: Plan, outcome: Outcome, watermark_us: int | None, at
         watermark_us=watermark_us,
         deaths=0,
         why="",
-        until_us=None,
         tries=0,
     )
     after, too_many = _watch(after, done.rows, len(outcome.dead))
@@ -235,9 +233,18 @@ def raised(shard: Shard, done: Plan, dead: Dead, watermark_us: int | None, at_us
 
 def retrying(shard: Shard, why: str, at_us: int) -> Step:
     """An exception named in `retry_on=`: the shard waits, longer each time, and no row dies of it."""
-    until_us = at_us + BACKOFF_US[min(shard.tries, len(BACKOFF_US) - 1)]
-    fact = ShardHeld(shard.stream, shard.shard, why, at_us, until_us=until_us)
-    return Step(replace(shard, why=why, until_us=until_us, tries=shard.tries + 1), (fact,))
+    after = replace(shard, why=why, tries=shard.tries + 1)
+    return Step(after, (ShardHeld(shard.stream, shard.shard, why, at_us, until_us=at_us + rest_us(after)),))
+
+
+def rest_us(shard: Shard) -> int:
+    """How long a shard that is held rests before it tries again."""
+    return BACKOFF_US[min(shard.tries, len(BACKOFF_US)) - 1]
+
+
+def gone_on(shard: Shard, at_us: int) -> Step:
+    """What held its last owner does not hold this one: it has come to the end of what there is to read."""
+    return Step(replace(shard, why=""), (ShardHeld(shard.stream, shard.shard, "", at_us),))
 
 
 def stopped(shard: Shard, why: str, at_us: int) -> Step:

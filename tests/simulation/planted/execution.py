@@ -86,7 +86,7 @@ def the_limit_of_a_task_is_ignored(patch: pytest.MonkeyPatch) -> None:
 
 @plant("execution")
 def the_limit_of_a_pipeline_is_ignored(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(lanes.Lanes, "lets_in", lambda self, active: True)
+    patch.setattr(lanes.Lanes, "admit", lambda self, active: True)
 
 
 @plant("execution")

@@ -69,7 +69,7 @@ def a_watermark_falls(patch: pytest.MonkeyPatch) -> None:
 def what_waits_to_be_tried_again_is_never_tried(patch: pytest.MonkeyPatch) -> None:
     plan = owner.plan
 
-    def stopped(shard: Any, head: int, rows: int, now_us: int) -> Any:
-        return None if shard.until_us is not None else plan(shard, head, rows, now_us)
+    def stopped(shard: Any, head: int, rows: int) -> Any:
+        return None if shard.tries else plan(shard, head, rows)
 
     patch.setattr(owner, "plan", stopped)

@@ -11,7 +11,11 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+from crashing.faults import Death, Faults
+from headrace.app import here
+from headrace.engine import loop
 from headrace.errors import EngineUnavailableError, StoreError
+from headrace.executors import attempt
 from headrace.executors import here as here_crew
 from headrace.executors.here import HereCrew
 from headrace.ports import Clock
@@ -21,8 +25,7 @@ from headrace.storage import local
 from headrace.storage.local import LocalStorage
 from headrace.store.sql.connection import Database
 from headrace.store.sql.engine_store import EngineSqlStore
-
-from crashing.faults import Death, Faults
+from headrace.store.sql.store import SqlStore
 
 READS = (
     "head", "log", "facts", "requests", "answer", "topic_columns", "restore", "news", "active_run", "open_runs", "run_row",
@@ -32,13 +35,18 @@ CREW = ("spawn", "start", "answer_pin", "stop", "cancel", "kill", "abandon")
 
 
 class Stage:
-    """Whose failures and whose time are in force: those of the world that is being played."""
+    """The world that is being played: its failures, its time, and what user code asks of it.
+
+    `during` is told that user code got to a place, and says how often; `switches` are what people have set.
+    """
 
     def __init__(self) -> None:
         self.faults = Faults({})
         self.clock: Clock | None = None
         self.sleep: Callable[[float], object] = time.sleep
-        self.during: Callable[[str], object] = lambda name: None
+        self.entropy: Callable[[], int] = lambda: 0
+        self.during: Callable[[str], int] = lambda name: 0
+        self.switches: set[str] = set()
 
 
 stage = Stage()
@@ -70,8 +78,9 @@ def crew_call(name: str, do: Callable[[], Any], what: str) -> Any:
 def _patches() -> Iterator[tuple[Any, str, Any]]:
     for name in READS:
         yield EngineSqlStore, name, _store_call(name, getattr(EngineSqlStore, name), is_read=True)
-    for name in ("commit", "ask", "tidy"):
-        yield EngineSqlStore, name, _store_call(name, getattr(EngineSqlStore, name), is_read=False)
+    for name in ("commit", "ask"):
+        yield EngineSqlStore, name, _store_call(name, _of_all_stores(name), is_read=False)
+    yield EngineSqlStore, "tidy", _store_call("tidy", EngineSqlStore.tidy, is_read=False)
     yield Database, "read", _query(Database.read)
     yield Database, "reading", _reading(Database.reading)
     yield LocalStorage, "write", _write(LocalStorage.write)
@@ -82,6 +91,11 @@ def _patches() -> Iterator[tuple[Any, str, Any]]:
     yield HandFile, "drop", _hand_call("drop", HandFile.drop)
     for name in CREW:
         yield HereCrew, name, _here_call(name, getattr(HereCrew, name))
+    words = SimpleNamespace(randbits=lambda _: stage.entropy(), token_hex=lambda _: f"{stage.entropy():x}")
+    yield loop, "secrets", words
+    yield here, "secrets", words
+    # How much is handed out at once follows from how long attempts took.
+    yield attempt, "time", SimpleNamespace(monotonic_ns=lambda: 0)
     yield here_crew, "time", SimpleNamespace(sleep=lambda seconds: stage.sleep(seconds))
     # A model is loaded at once instead of beside the loop, so that each point is the same whenever it is repeated.
     yield bound, "threading", SimpleNamespace(Thread=_AtOnce, Lock=bound.threading.Lock)
@@ -90,6 +104,11 @@ def _patches() -> Iterator[tuple[Any, str, Any]]:
 class _AtOnce:
     def __init__(self, target: Callable[[], None], **_: object) -> None:
         self.start = target
+
+
+def _of_all_stores(name: str) -> Any:
+    """Looked up when it is called: who listens to all stores is heard."""
+    return lambda store, *args, **named: getattr(SqlStore, name)(store, *args, **named)
 
 
 def _refuses(code: str) -> Callable[[], StoreError]:

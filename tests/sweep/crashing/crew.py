@@ -8,15 +8,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from crashing.boundaries import crew_call, stage
+from crashing.faults import Actor, Death
 from headrace.executors.attempt import AttemptCancelled, AttemptRunner
 from headrace.executors.crew import event_of, start_message
 from headrace.executors.protocol import Start
 from headrace.runs import events as e
 from headrace.runs.active import Active
 from headrace.runs.commands import StartAttempt
-
-from crashing.boundaries import crew_call, stage
-from crashing.faults import Actor, Death
 
 
 class Killed(BaseException):

@@ -36,14 +36,24 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Boundary:
-    """One crossing. What has no effect can only fail before it."""
+    """One crossing. `is_idle`: since the last one this process has done nothing that anybody could see."""
 
     name: str
     is_read: bool
     is_in_worker: bool
+    is_idle: bool = False
 
     def takes(self, kind: str) -> bool:
-        return not (kind == "after" and self.is_read) and (kind != "worker" or self.is_in_worker)
+        """What has no effect cannot fail after it; and who dies without having done anything has died before."""
+        match kind:
+            case "after":
+                return not self.is_read
+            case "worker":
+                return self.is_in_worker
+            case "death":
+                return not self.is_idle
+            case _:
+                return True
 
 
 class Faults:
@@ -57,6 +67,7 @@ class Faults:
         self._is_listed = is_listed
         self._actor: Actor | None = None
         self._is_inside = False
+        self._only_read: Actor | None = None  # who did nothing but read since it began to act
 
     @property
     def is_dead(self) -> bool:
@@ -91,7 +102,8 @@ class Faults:
         kind = self.plan.get(self.count)
         if kind is None and not self._is_listed:
             return self._done(do)
-        boundary = Boundary(f"{actor.name}: {named()}", is_read, actor.parent is not None)
+        boundary = Boundary(f"{actor.name}: {named()}", is_read, actor.parent is not None, self._only_read is actor)
+        self._only_read = actor if is_read else None
         self.crossed.append(boundary)
         if kind is None:
             return self._done(do)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from typing import Any
 
 import msgspec
 
+from crashing.world import World
 from headrace.app.opening import make_holdings
 from headrace.connectors import tables as table_files
 from headrace.connectors.holdings import Holdings
@@ -14,8 +16,6 @@ from headrace.data.facts import Part
 from headrace.definitions.project import Project
 from headrace.runs.facts import Value
 from headrace.storage.values import Values
-
-from crashing.world import World
 
 Outcome = dict[str, Any]
 _PARTS = msgspec.json.Decoder(tuple[Part, ...])
@@ -80,9 +80,17 @@ def _results(world: World, holdings: Holdings) -> dict[str, Any]:
         "SELECT key, node, path, item, items.state, items.result FROM items JOIN runs USING (run) WHERE log = 'engine'"
     )
     return {
-        f"{key} {node} {path}.{item}": (state, None if text is None else repr(values.decode(_value(text))))
+        f"{key} {node} {path}.{item}": (state, None if text is None else _short(values.decode(_value(text))))
         for key, node, path, item, state, text in world.store.database.read(sql)
     }
+
+
+def _short(value: Any) -> str:
+    return (
+        hashlib.sha256(value).hexdigest()[:8]
+        if isinstance(value, bytes)
+        else repr(getattr(value, "rows", lambda: value)())
+    )
 
 
 def _value(text: str) -> Value:
@@ -99,7 +107,9 @@ def _tables(world: World, holdings: Holdings) -> dict[str, Any]:
 
 def _topics(holdings: Holdings, project: Project) -> dict[str, Any]:
     """The rows of each partition: a key's rows stay in their order."""
-    return {name: sorted(map(repr, holdings.log.read(topic).rows(named=True))) for name, topic in project.topics.items()}
+    return {
+        name: sorted(map(repr, holdings.log.read(topic).rows(named=True))) for name, topic in project.topics.items()
+    }
 
 
 def _pins(holdings: Holdings, name: str) -> dict[int, int]:

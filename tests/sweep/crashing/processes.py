@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from headrace.app.parts import make_parts
+from crashing.crew import InlineCrew
+from crashing.faults import Actor
 from headrace.app.opening import make_holdings
+from headrace.app.parts import make_parts
 from headrace.definitions import project as definitions
 from headrace.engine.loader import LoadedCode
 from headrace.engine.loading import Loading
@@ -20,13 +22,10 @@ from headrace.errors import DisagreementError, StoreError, SupersededError
 from headrace.executors.attempt import AttemptRunner
 from headrace.runs.events import Event
 from headrace.shards.process import places
-from headrace.shards.project import Opened, ProjectParts
+from headrace.shards.project import Opened, ProjectParts, shard_file
 from headrace.shards.runner import POLL_S, StreamRunner
 from headrace.store.sql.engine_store import EngineSqlStore
 from headrace.store.sql.reads.project import code as code_row
-
-from crashing.crew import InlineCrew
-from crashing.faults import Actor
 
 if TYPE_CHECKING:
     from crashing.world import World
@@ -65,7 +64,7 @@ class EngineProcess(Actor):
         )  # fmt: skip
         self.service = Service(
             self.engine, store, supervisor, self.loading, code_folder=world.settings.code, locks=world.settings.locks,
-            stream_processes=1, notice=world.told,
+            lock_of=lambda log: shard_file(world.settings.locks, log, "lock"), stream_processes=1, notice=world.told,
         )  # fmt: skip
         self.engine.start()
         known = self.engine.machine.state.code
@@ -76,9 +75,8 @@ class EngineProcess(Actor):
             self.service._take(self.loading.now())
 
     def turn(self) -> bool:
-        is_busy = self.engine.turn(wait=False)
         self.service._tend()
-        return is_busy
+        return self.engine.turn(wait=False)
 
     def end(self) -> None:
         """The process is gone, however it ended; a stream process notices, and leaves."""
@@ -116,7 +114,7 @@ class EngineProcess(Actor):
     def _runner(self, code: str) -> AttemptRunner:
         if code not in self._runners:
             assert self.store is not None
-            parts = make_parts(self._world.settings, self.store, self._world.codes[code], code)
+            parts = make_parts(self._world.settings, self.store, self._world.codes[code], code, allow_pickle=True)
             self._runners[code] = AttemptRunner(parts)
         return self._runners[code]
 
@@ -158,10 +156,8 @@ class StreamProcess(Actor):
         return self._runner is not None and self._runner.patience_s == POLL_S
 
     def end(self) -> None:
-        if self._runner is not None:
-            self._runner.close()
-        if self._store is not None:
-            self._store.close()
-
-
-Begin = Callable[[], None]
+        with self._world.faults.acting(None):
+            if self._runner is not None:
+                self._runner.close()
+            if self._store is not None:
+                self._store.close()

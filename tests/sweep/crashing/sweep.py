@@ -9,26 +9,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-from headrace.cli.soundness import damaged_files
+from told_again import differences as told_differently
+from told_again import listening, tell
+
+from crashing.boundaries import installed
+from crashing.faults import KINDS, SAYS, Boundary, Faults
+from crashing.outcome import Outcome, differences, outcome
+from crashing.world import UnrestError, World
 from headrace.graph.loaded import Loaded
+from headrace.keeping.soundness import damaged_files
 from headrace.storage.local import LocalStorage
 from headrace.store.sql.engine_store import EngineSqlStore
 from headrace.testing.auditor import audit
 from headrace.testing.auditor.audit import Evidence
 from headrace.testing.clock import FakeClock
-from told_again import differences as told_differently
-from told_again import listening, tell
-
-from crashing.boundaries import installed
-from crashing.faults import SAYS, Boundary, Faults
-from crashing.outcome import Outcome, differences, outcome
-from crashing.world import UnrestError, World
 
 START = "2026-03-02T00:00Z"
 TOLD_AGAIN_EVERY = 10
 MENDS_MOST = 3
+SHOWN = 600
+SECOND_AFTER = (1, 3, 2, 7, 4, 13, 5, 23, 9)
 Act = Callable[[World], None]
 
 
@@ -77,10 +78,14 @@ def sweep(scenario: Scenario, kind: str, *, most: int = 5) -> Swept:
     return swept
 
 
-def sweep_pairs(scenario: Scenario, pairs: Sequence[Mapping[int, str]], *, most: int = 5) -> Swept:
-    """Two failures each: the second while the processes recover from the first."""
+def sweep_pairs(scenario: Scenario, count: int, *, most: int = 5) -> Swept:
+    """Two failures each, evenly over the scenario: the second soon after the first, while the processes recover."""
     swept = Swept()
-    for plan in pairs:
+    boundaries = untouched(scenario).boundaries
+    for at in range(count):
+        number = 1 + at * len(boundaries) // count
+        first = next(kind for kind in (KINDS[at % 3], "death", "before") if boundaries[number - 1].takes(kind))
+        plan = {number: first, number + SECOND_AFTER[at % len(SECOND_AFTER)]: KINDS[at // 3 % 3]}
         if len(swept.problems) < most:
             _strike(scenario, plan, swept)
     return swept
@@ -96,7 +101,9 @@ def point(scenario: Scenario, plan: Mapping[int, str], *, is_told_again: bool = 
             world.end()
         changed = told_differently(heard.rows, tell(heard.asked, heard.commits))
         # What was there before the first step has no commit of this world.
-        return [*found, *(f"D2: {table}: {rows}" for table, rows in changed.items())] if not scenario.prepared else found
+        return (
+            [*found, *(f"D2: {table}: {rows}" for table, rows in changed.items())] if not scenario.prepared else found
+        )
 
 
 @cache
@@ -135,7 +142,7 @@ def _story(scenario: Scenario, plan: Mapping[int, str], problems: Sequence[str])
     for number, kind in plan.items():
         name = boundaries[number - 1].name if number <= len(boundaries) else "a boundary of the recovery"
         lines.append(f"  {SAYS[kind]} at boundary {number} of {len(boundaries)}: {name}")
-    lines += [f"  {problem[:1500]}" for problem in problems]
+    lines += [f"  {problem[:SHOWN]}" for problem in problems]
     chosen = ",".join(f"{number}={kind}" for number, kind in plan.items())
     lines.append(f"  again: CRASH_POINT={scenario.name}:{chosen} .venv/bin/pytest -n 0 tests/sweep")
     return "\n".join(lines)
@@ -247,6 +254,3 @@ def _same(clock: FakeClock) -> FakeClock:
 def _folder() -> str | None:
     """Files in memory where there are any: what is asked here is not whether fsync reaches the disk."""
     return "/dev/shm" if Path("/dev/shm").is_dir() else None
-
-
-Any_ = Any

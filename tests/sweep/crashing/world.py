@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 from unittest import mock
 
-import polars as pl
-
+from crashing.boundaries import stage
+from crashing.faults import Actor, Death, Faults
+from crashing.processes import EngineProcess, StreamProcess
 from headrace.app import here, opening
 from headrace.connectors.appends import append
 from headrace.data.topic import Topic
@@ -20,15 +20,11 @@ from headrace.settings import Settings
 from headrace.store.sql.engine_store import EngineSqlStore
 from headrace.testing.clock import FakeClock
 
-from crashing.boundaries import stage
-from crashing.faults import Actor, Death, Faults
-from crashing.processes import EngineProcess, StreamProcess
-
 T = TypeVar("T")
 ROUNDS_MOST = 3_000
 STARTS_MOST = 8  # of one process in a row, without anything else having happened
 PAUSES = ("20ms", "250ms", "2100ms")  # so long nothing happens before it is said to rest
-HORIZON_US = 60_000_000  # what is due later than this is not waited for
+HORIZON_US = 20_000_000  # what is due later than this is not waited for
 
 
 class UnrestError(Exception):
@@ -47,6 +43,7 @@ class World:
         self.notices: list[str] = []
         self.acts: dict[str, Callable[[], object]] = {}  # what people do when user code gets to a place, once
         self.seen: dict[str, int] = {}  # how often user code got to a place
+        self.switches: set[str] = set()
         self.heres: list[str] = []  # how runs in process ended
         self._words = 0
         self._explained = 0
@@ -57,15 +54,16 @@ class World:
 
     # -- what people do ------------------------------------------------------------------------------------------
 
-    def ask(self, verb: str, key: str, **body: Any) -> None:
-        self.store.ask(verb, body, key=key, at_us=self.clock.now_us())
+    def ask(self, verb: str, asked_as: str, **body: Any) -> None:
+        self.store.ask(verb, body, key=asked_as, at_us=self.clock.now_us())
 
     def trigger(self, pipeline: str, key: str, **body: Any) -> None:
         self.ask("trigger", key, pipeline=pipeline, by="somebody", **body)
 
     def run_of(self, key: str) -> str:
         run = self.store.run_of_key(f"person:{key}")
-        assert run is not None
+        if run is None:
+            raise UnrestError(f"there is no run {key}: {self.notices[-3:]}")
         return run
 
     def append(self, topic: Topic, rows: list[dict[str, Any]]) -> None:
@@ -132,9 +130,10 @@ class World:
     @contextmanager
     def on_stage(self) -> Iterator[None]:
         """The failures and the time of this world are in force."""
-        stage.faults, stage.clock, stage.during = self.faults, self.clock, self.during
+        stage.faults, stage.clock, stage.during, stage.switches = self.faults, self.clock, self.during, self.switches
+        stage.entropy = self.entropy
         stage.sleep = lambda seconds: self.clock.advance(f"{max(1, int(seconds * 1e6))}us")
-        with mock.patch.object(opening, "SystemClock", lambda: self.clock):
+        with mock.patch.object(opening, "SystemClock", return_value=self.clock):
             yield
 
     # -- inside --------------------------------------------------------------------------------------------------
@@ -188,7 +187,7 @@ class World:
 
     def _due_us(self) -> int | None:
         """How long until the engine has something to do by itself, where that is soon."""
-        if self._engine is None:
+        if self._engine is None or not self._engine.engine.is_working:
             return None
         due_us = self._engine.engine.machine.next_due_us()
         if due_us is None or due_us - self.clock.monotonic_us() > HORIZON_US:
@@ -205,8 +204,8 @@ class World:
 
         try:
             with self.faults.acting(actor), mock.patch.object(here, "open_store", open_store):
-                run = here.run_loaded(self.settings, loaded, pipeline, arguments, clock=self.clock)
-            self.heres.append(run.state)
+                state = here.run_loaded(self.settings, loaded, pipeline, arguments, clock=self.clock).state
+            self.heres.append(state)
         except Death:
             self.heres.append("died")
         except RunFailedError as error:
@@ -216,14 +215,6 @@ class World:
             self.heres.append(type(error).__name__)
         finally:
             for store in opened:
-                store.close()
+                if not store.database._is_closed:  # a run that has ended closes its own
+                    store.close()
         return self.heres[-1] == "succeeded"
-
-
-def copied(template: Path, folder: Path) -> None:
-    """A world's state as it was left."""
-    shutil.copytree(template, folder)
-
-
-def frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
-    return pl.DataFrame(rows)

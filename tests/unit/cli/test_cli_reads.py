@@ -321,6 +321,18 @@ def test_a_stream_shows_the_rows_that_it_does_not_read(headrace: Headrace, store
     assert "not read  3,041 rows before it: start is now" in headrace("streams", "show", "score").out
 
 
+def test_why_a_stream_stands_still_is_said_wherever_it_is_shown(
+    headrace: Headrace, engine: FakeEngine, store: SqlStore
+) -> None:
+    why = "its process dies as soon as it starts (exit code 1: no module named x); its log: stream-1.log"
+    for shard in (0, 1):
+        store.commit([Append(f"shard:score:{shard}", 0, (s.ShardHeld("score", shard, why, 1),))])
+    for command in (("streams", "ls"), ("streams", "show", "score"), ("why", "score")):
+        assert why in headrace(*command).out, command
+    assert headrace("streams", "ls", "--json").json()[0]["why"] == why
+    assert headrace("streams", "ls", "--json").json()[0]["state"] == "held"
+
+
 def test_a_dead_letter_is_shown_by_its_id_or_by_its_row(headrace: Headrace, store: SqlStore) -> None:
     error = "Traceback:\n  line 3\nValueError: no delay"
     store.commit(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import msgspec
@@ -10,8 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from headrace.base.instants import to_us
 from headrace.connectors import blob
-from headrace.connectors.appends import append, appends, prepare, prepare_json, prepare_parts
+from headrace.connectors.appends import append, appends, prepare, prepare_fitted, prepare_json
+from headrace.connectors.fitting import fit
 from headrace.connectors.log import Log
 from headrace.definitions.project import TopicDef
 from headrace.errors import SchemaError, StoreError
@@ -142,7 +145,7 @@ def test_parts_that_are_fitted_together_are_the_appends_of_each():
     rows = [{"id": f"e{n}", "at": datetime(2013, 1, 1, n, tzinfo=UTC)} for n in range(12)]
     sizes = [5, 0, 7]
     alone = [prepare(topic, rows[:5], 9), [], prepare(topic, rows[5:], 9)]
-    assert prepare_parts(topic, rows, sizes, 9) == alone
+    assert prepare_fitted(topic, fit(topic, rows), sizes, 9) == alone
 
 
 def test_small_blobs_are_plain_and_large_ones_are_packed():
@@ -150,3 +153,26 @@ def test_small_blobs_are_plain_and_large_ones_are_packed():
     assert blob.unpack(blob.pack(small), "here").equals(small)
     assert blob.unpack(blob.pack(large), "here").equals(large)
     assert len(blob.pack(large)) < 100_000
+
+
+TIMED = TopicDef("timed", schema={"id": "int", "at": "datetime"}, event_time="at", partitions=1)
+
+
+@pytest.mark.parametrize(
+    ("days", "first"),
+    [
+        (["1:1", "2:bad", "3:3", "4:4"], 1),  # a misfit names its time: it is a dead letter of who starts there
+        (["1:1", "1:bad 3:3", "4:4"], 2),  # an early one is not read
+        (["1:1 2:bad 3:3", "4:4"], 1),
+        (["1:1", "1:1"], 2),
+    ],
+)
+def test_a_start_time_finds_the_first_late_record_also_behind_misfits(store, log, days, first):
+    for text in days:
+        lines = [
+            json.dumps({"id": int(number) if number.isdigit() else number, "at": f"2026-01-0{day}T00:00Z"}).encode()
+            for day, number in (record.split(":") for record in text.split())
+        ]
+        append_json(store, TIMED, lines, 1)
+    head = log.heads("timed")[0]
+    assert log.first_at(TIMED, 0, to_us("2026-01-02T00:00Z"), head) == first

@@ -18,7 +18,7 @@ from headrace.connectors import predicting, registry, versions
 from headrace.data.window import Window
 from headrace.definitions.project import MonitorDef, PerformanceLimit
 from headrace.drift.histogram import Histogram
-from headrace.errors import CodecError, ProjectError, RefusedError, SchemaError
+from headrace.errors import CodecError, ProjectError, RefusedError, SchemaError, StoreError
 from headrace.models.split import split
 from headrace.runs.effects import RegisteredModel
 
@@ -100,6 +100,17 @@ def test_a_champion_that_does_not_run_any_more_is_not_taken_for_none(rig: Rig) -
     assert new.against == 0  # the engine rejects what was compared with another than the champion
     assert new.gain["champion"] == 2
     assert "version 2 cannot be compared with: NotFoundError" in new.gain["problem"]
+
+
+def test_a_store_that_refuses_is_no_evidence_against_a_version(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.crown(register(rig, slope=0.3)[1])
+
+    def refuses(*_: object) -> None:
+        raise StoreError("the disk refuses")
+
+    monkeypatch.setattr("headrace.connectors.registry.versions.score", refuses)
+    with pytest.raises(StoreError):
+        register(rig, run="r2")
 
 
 def test_rows_before_the_champions_cut_off_cannot_compare(rig: Rig) -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 import pytest
 from access_rig import Rig
@@ -15,7 +16,7 @@ from headrace.connectors.log import Log
 from headrace.connectors.shapes import Shapes
 from headrace.data.facts import TopicShaped
 from headrace.definitions.project import TopicDef
-from headrace.errors import SchemaError, StoreError
+from headrace.errors import ConflictError, SchemaError, StoreError
 from headrace.ports import Append
 from headrace.store.sql.reads import topics
 from headrace.store.sql.store import SqlStore
@@ -123,6 +124,28 @@ def test_a_client_that_comes_second_has_to_fit_what_the_first_has_made_meanwhile
     late.close()
 
 
+def test_a_commit_that_went_through_and_raised_is_not_appended_again(store: SqlStore, monkeypatch: Any) -> None:
+    commit = store.commit
+
+    def unsure(appends: Any) -> Any:
+        commit(appends)
+        raise StoreError("it may be written or not", code="HR4080")
+
+    monkeypatch.setattr(store, "commit", unsure)
+    with pytest.raises(StoreError, match="may be written"):
+        append(store, "clients", LOOSE, [ROW], at_us=1)
+    assert len(Log(store.database, topics).read(LOOSE)) == 1
+
+
+def test_a_client_that_always_comes_second_gives_up(store: SqlStore, monkeypatch: Any) -> None:
+    def faster(appends: Any) -> Any:
+        raise ConflictError("the topic loose has other columns")
+
+    monkeypatch.setattr(store, "commit", faster)
+    with pytest.raises(ConflictError):
+        append(store, "clients", LOOSE, [ROW], at_us=1)
+
+
 def test_an_attempt_tells_the_columns_once_and_its_next_append_has_to_fit(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     access = rig.access()
@@ -148,3 +171,21 @@ def test_an_attempt_that_writes_to_many_partitions_tells_the_columns_once(tmp_pa
     access.append(LOOSE, [{**ROW, "id": n} for n in range(40)])
     told = [write.schema is not None for write in access.effects.topics]
     assert told == [True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [([1], [0.5]), ({"a": 1}, {"b": 1}), ({"a": 1}, "text"), (None, {"a": [1]}), ((1, 2), None)]
+)
+def test_nested_values_are_kept_whole_whatever_the_first_was(store: SqlStore, first: Any, second: Any) -> None:
+    loose = TopicDef("nested", partitions=1)
+    append(store, "clients", loose, [{"c": first}], 1)
+    append(store, "clients", loose, [{"c": second}], 2)
+    read = Log(store.database, topics).read(loose)["c"].to_list()
+    whole = [None if text is None else msgspec.json.decode(text) for text in read]
+    assert whole == [list(first) if isinstance(first, tuple) else first, second]
+
+
+@pytest.mark.parametrize("values", [[0.5, False], [1, True], ["a", True], [True, 1.5]])
+def test_truth_values_are_no_numbers(store: SqlStore, values: list[Any]) -> None:
+    with pytest.raises(SchemaError, match="mixes types"):
+        append(store, "clients", TopicDef("mixed"), [{"c": value} for value in values], 1)

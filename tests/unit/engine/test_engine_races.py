@@ -8,20 +8,23 @@ from typing import Any
 import pytest
 
 import headrace as hr
-from headrace.data.facts import Part, TablePublished
+from headrace.data.facts import Part, TablePublished, TopicShaped
 from headrace.definitions import project as definitions
 from headrace.engine.listener import Listener
 from headrace.engine.loop import Engine, EngineOptions
-from headrace.errors import StoreError
+from headrace.errors import ConflictError, StoreError
 from headrace.graph.loaded import freeze
 from headrace.host.writer import Writer
 from headrace.ports import Append, Committed
 from headrace.runs import events as e
 from headrace.runs import facts as f
+from headrace.runs.desks import Desks
 from headrace.runs.effects import Effects
 from headrace.runs.pool import CREDIT_US
 from headrace.store.sql.engine_store import EngineSqlStore
+from headrace.store.sql.reads import project as project_rows
 from headrace.store.sql.reads import tables
+from headrace.streams.facts import TriggerFired
 from headrace.testing.clock import FakeClock
 
 counts = hr.Table("counts")
@@ -41,6 +44,16 @@ def other() -> int:
 def counting() -> None:
     count()
     other()
+
+
+@hr.task(rate="2/s")
+def slowly(n: int) -> int:
+    return n
+
+
+@hr.pipeline
+def steady() -> list[int]:
+    return slowly.map([1, 2, 3, 4, 5, 6])
 
 
 @hr.pipeline(triggers=[hr.updated(counts)])
@@ -129,7 +142,7 @@ class Rig:
 
     def __init__(self, store: EngineSqlStore) -> None:
         self.real, self.store, self.crew, self.told, self.clock = store, Shared(store), Crew(), Told(), FakeClock()
-        project = freeze("p", [counting, follows]).project
+        project = freeze("p", [counting, follows, steady]).project
         way: Any = self.store
         self.engine = Engine(
             way, self.crew, self.clock, options=EngineOptions(), read_file=lambda path: b"", listener=self.told
@@ -209,6 +222,26 @@ def test_a_race_may_be_lost_several_times_in_a_row(rig: Rig) -> None:
     assert not rig.told.troubles
 
 
+def test_a_race_for_the_columns_of_a_topic_costs_only_the_attempt_whose_rows_do_not_fit(rig: Rig) -> None:
+    def shape_elsewhere() -> None:
+        rig.real.commit([Append("clients", None, (TopicShaped("clicks", {"id": "str"}, 5),))])
+
+    rig.store.before = [shape_elsewhere]
+    write = f.TopicWrite("clicks", 0, 1, "file", schema={"id": "int"}, partitions=1)
+    rig.crew.done("count", Effects(topics=(write,)))
+    rig.turns()
+    assert not rig.told.troubles
+    assert not rig.crew.was_abandoned
+    (lost,) = [fact for fact in rig.told.facts if fact.kind == "AttemptLost"]
+    assert (lost.node, lost.ends, lost.why) == (
+        "count", False, "another writer gave the topic clicks its columns meanwhile"
+    )  # fmt: skip
+    for node in ("count", "other"):  # the second attempt has read the columns; the neighbour went on undisturbed
+        rig.crew.done(node)
+        rig.turns()
+    assert [fact.state for fact in rig.told.facts if fact.kind == "RunEnded"] == ["succeeded"]
+
+
 def test_after_a_race_no_worker_gets_a_name_twice(rig: Rig) -> None:
     rig.store.before = [lambda: rig.publish_elsewhere(1)]
     rig.crew.done("count", WRITES)
@@ -227,6 +260,32 @@ def test_after_a_race_a_timeout_still_counts_from_the_begin(rig: Rig) -> None:
     rig.turns()
     assert rig.crew.killed == [worker]
     assert [fact.error[:12] for fact in rig.told.facts if fact.kind == "AttemptFailed"] == ["TimeoutError"]
+
+
+@pytest.mark.parametrize("is_new_engine", [False, True])
+def test_a_rate_counts_the_starts_from_before_a_race_or_a_restart(rig: Rig, is_new_engine: bool) -> None:
+    for node in ("count", "other"):
+        rig.crew.done(node)
+        rig.turns()
+    rig.told.facts.clear()
+    rig.real.ask("trigger", {"pipeline": "steady"}, key="s", at_us=1)
+    rig.turns()
+
+    def starts() -> int:
+        return len([fact for fact in rig.told.facts if fact.kind == "AttemptStarted" and fact.node == "slowly"])
+
+    assert starts() == 2, "two in a second"
+    if is_new_engine:
+        rig.engine._go_on()
+    else:
+        rig.store.before = [lambda: rig.publish_elsewhere(1)]
+        rig.crew.done("slowly", WRITES)
+    rig.turns()
+    assert starts() == 2
+    if is_new_engine:  # after the race the workers still have what they had
+        rig.clock.advance("1100ms")
+        rig.turns()
+        assert starts() == 4
 
 
 def test_a_request_that_was_decided_in_the_lost_race_is_answered_once(rig: Rig) -> None:
@@ -260,3 +319,66 @@ def test_an_engine_alone_leaves_the_requests_to_the_one_that_serves(rig: Rig) ->
     while alone.turn(wait=False):
         pass
     assert rig.real.answer(asked) is None
+
+
+def test_an_event_that_no_decision_survives_is_recorded_and_the_others_go_on(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_trigger = Desks.on_trigger
+
+    def odd(self: Desks, office: Any, event: e.TriggerSeen) -> Any:
+        for fact in on_trigger(self, office, event):
+            yield fact
+            if event.key.endswith("bad"):
+                raise ValueError("half-way")  # what came out is in the state already: the step is tainted
+
+    monkeypatch.setattr(Desks, "on_trigger", odd)
+    for key in ("bad", "good"):
+        fact = TriggerFired("counting", "event x", key, (), 0, 1)
+        rig.real.commit([Append("trigger:t", rig.real.head("trigger:t"), (fact,))])
+    rig.turns()
+    (rejected,) = [fact for fact in rig.told.facts if fact.kind == "EventRejected"]
+    assert (rejected.log, rejected.seq) == ("trigger:t", 1)
+    assert "ValueError: half-way" in rejected.error
+    assert [fact.key for fact in rig.told.facts if fact.kind == "RunCreated"][1:] == ["event:counting:event x:good"]
+    assert rig.real.news() == []
+    (row,) = project_rows.rejected(rig.real.database, 0)
+    assert (row.about_log, row.about_seq) == ("trigger:t", 1)
+
+
+def race() -> None:
+    raise ConflictError("a number went to another writer")
+
+
+def test_after_a_race_an_attempt_that_was_told_to_stop_still_gets_no_more_than_the_grace(rig: Rig) -> None:
+    run = next(iter(rig.engine.machine.state.runs))
+    rig.real.ask("cancel", {"run": run}, key="c", at_us=2)
+    rig.turns()
+    rig.store.before = [race]
+    rig.crew.done("other")
+    rig.turns()
+    rig.clock.advance("6s")
+    rig.turns()
+    assert rig.crew.killed == [rig.crew.started["count"][0]]
+
+
+def test_after_a_race_it_is_still_known_how_often_a_code_could_not_be_loaded(rig: Rig) -> None:
+    rig.engine.machine.state.unready["c2"] = 20
+    rig.store.before = [race]
+    rig.crew.done("other")
+    rig.turns()
+    assert rig.engine.machine.state.unready == {"c2": 20}
+
+
+def test_a_run_that_makes_no_sense_is_closed_with_the_reason_and_the_others_go_on(rig: Rig) -> None:
+    bad = next(iter(rig.engine.machine.state.runs))
+    rig.real.ask("trigger", {"pipeline": "steady"}, key="s", at_us=1)
+    rig.turns()
+    with rig.real.database.write() as connection:
+        connection.execute("UPDATE runs SET pipeline = 'gone' WHERE run = ?", (bad,))
+    rig.engine.start()
+    ((state, why),) = rig.real.database.read("SELECT state, end_why FROM runs WHERE run = ?", (bad,))
+    assert state == "failed"
+    assert "it cannot go on from its rows" in why
+    assert "no pipeline 'gone'" in why
+    assert [active.pipeline for active in rig.engine.machine.state.runs.values()] == ["steady"]

@@ -12,9 +12,10 @@ from headrace.definitions.project import Project
 from headrace.engine.listener import Listener
 from headrace.engine.lookout import Lookout
 from headrace.ports import Append, Request
-from headrace.runs.events import Deployed, Event, PauseAsked, RequestSettled
-from headrace.runs.facts import RequestAnswered
+from headrace.runs.events import Deployed, Event, NewsRejected, PauseAsked, RequestSettled, TriggerSeen
+from headrace.runs.facts import CursorMoved, RequestAnswered
 from headrace.store.sql.engine_store import EngineSqlStore
+from headrace.streams.facts import TriggerFired
 
 STATE: Any = SimpleNamespace(code="c1", project=Project("p"), desks=SimpleNamespace(watermarks={}))
 
@@ -112,3 +113,39 @@ def test_what_is_malformed_or_unknown_is_refused(rig: Rig) -> None:
     rig.ask("dance", at=1)
     codes = [event.answer["code"] for event in rig.look() if isinstance(event, RequestSettled)]
     assert codes == ["HR3001", "HR3002"]
+
+
+def fired(rig: Rig, log: str) -> None:
+    at = rig.store.head(log)
+    rig.store.commit([Append(log, at, (TriggerFired("look", "event e", f"k{at}", (), 0, 1),))])
+
+
+def test_a_fact_of_another_log_that_fails_is_tried_alone_and_then_rejected_so_that_others_go_on(rig: Rig) -> None:
+    asked = rig.ask()
+    fired(rig, "trigger:a")
+    fired(rig, "trigger:b")
+    first, second, third = rig.look()
+    rig.lookout.failed([first, second, third], ValueError("it makes no sense"))
+    rig.lookout.forget()
+    assert rig.look() == [first], "in their order, one at a time"
+    rig.answer(asked)
+    assert rig.look() == [second]
+    rig.lookout.failed([second], ValueError("it makes no sense"))
+    rig.lookout.forget()
+    (rejected,) = rig.look()
+    assert isinstance(rejected, NewsRejected)
+    assert (rejected.log, rejected.seq, rejected.error) == ("trigger:a", 1, "ValueError: it makes no sense")
+    head = rig.store.head("engine")
+    rig.store.commit([Append("engine", head, (CursorMoved("trigger:a", 1),))])
+    assert rig.look() == [third]
+
+
+def test_what_was_dropped_for_a_full_disk_is_under_no_suspicion(rig: Rig) -> None:
+    rig.ask("deploy")
+    fired(rig, "trigger:a")
+    for _ in range(3):
+        (seen,) = rig.look()
+        assert isinstance(seen, TriggerSeen)
+        rig.lookout.dropped([seen, Deployed("c2", Project("p"), b"", 1)])
+        rig.lookout.forget()
+    assert rig.told.deploys == 3

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,14 +12,18 @@ import pytest
 
 from headrace.definitions.nodes import Graph
 from headrace.definitions.project import PipelineDef, Problem, Project, TopicDef
+from headrace.engine import service
 from headrace.engine.loader import LoadedCode
 from headrace.engine.loading import Loading
 from headrace.engine.service import Service, ServiceListener
+from headrace.engine.supervisor import Death
 from headrace.errors import ProjectError, RefusedError, StoreError
 from headrace.host.rights import take_right
 from headrace.ports import LogState, Request
 from headrace.runs.events import RequestSettled
 from headrace.runs.rows import ActiveRun, ItemRow, RunRow
+from headrace.store.sql.engine_store import EngineSqlStore
+from headrace.store.sql.reads import streams
 from headrace.testing.clock import FakeClock
 
 PROJECT = Project("p", pipelines={"a": PipelineDef("a", "m:a", Graph(())), "b": PipelineDef("b", "m:b", Graph(()))})
@@ -41,16 +47,24 @@ class Rig:
         store = SimpleNamespace(log=self.logs.get, commit=self.commit, active_run=self.active_run)
         self.is_full = False
         engine: Any = SimpleNamespace(
-            machine=SimpleNamespace(state=self.state), give=self.give, clock=self.clock, store=store, owner="engine 7"
+            is_working=True,
+            machine=SimpleNamespace(state=self.state),
+            give=self.give,
+            clock=self.clock,
+            store=store,
+            owner="engine 7",
         )
         self.stored: dict[str, int] = {}
         others: Any = SimpleNamespace(open_runs=lambda prefix: self.open, partitions=lambda: self.stored)
-        supervisor: Any = SimpleNamespace(deploy=lambda code, path, groups: self.deployed.append(code), tend=list)
+        self.deaths: list[Death] = []
+        supervisor: Any = SimpleNamespace(
+            deploy=lambda code, path, groups: self.deployed.append(code), tend=lambda: self.deaths
+        )
         self.locks = folder / "locks"
         self.loading = Loading(self.load, lambda: None)
         self.service = Service(
-            engine, others, supervisor, self.loading, code_folder=folder, locks=self.locks, stream_processes=1,
-            notice=self.said.append,
+            engine, others, supervisor, self.loading, code_folder=folder, locks=self.locks,
+            lock_of=lambda log: self.locks / log, stream_processes=1, notice=self.said.append,
         )  # fmt: skip
         self.listener = ServiceListener(lambda facts: None, self.said.append, supervisor, self.loading)
 
@@ -199,3 +213,104 @@ def test_a_topic_without_rows_or_with_the_same_number_is_deployed(rig: Rig, stor
     rig.next, rig.stored = LoadedCode("c2", Path("c2"), project, b"{}", ()), stored
     rig.deploy()
     assert rig.deployed == ["c2"]
+
+
+# -- shards whose process does not live ----------------------------------------------------------------------------------
+
+DIES = Death("stream-1 died (exit code 1: no module x)", (("score", 0), ("score", 1)), "its process dies: no module x")
+
+
+@pytest.fixture
+def store(rig: Rig) -> Iterator[EngineSqlStore]:
+    opened = EngineSqlStore(":memory:")
+    rig.service.engine.store = opened
+    yield opened
+    opened.close()
+
+
+def whys(store: EngineSqlStore) -> list[str | None]:
+    return [row.why for row in streams.shards(store.database, "score")]
+
+
+def test_why_a_process_dies_again_and_again_stands_at_its_shards(rig: Rig, store: EngineSqlStore) -> None:
+    rig.deaths = [DIES]
+    rig.tend()
+    assert whys(store) == ["its process dies: no module x"] * 2
+    assert rig.said == [DIES.words]
+    assert store.log("shard:score:0") == LogState(2, 1, "engine 7")
+
+
+def test_what_stands_there_already_is_not_said_again(rig: Rig, store: EngineSqlStore) -> None:
+    rig.deaths = [DIES]
+    rig.tend()
+    rig.tend()
+    assert store.head("shard:score:0") == 2
+    rig.deaths = [replace(DIES, why="killed")]
+    rig.tend()
+    assert whys(store) == ["killed"] * 2
+
+
+def test_a_shard_that_another_process_owns_is_left_alone(rig: Rig, store: EngineSqlStore) -> None:
+    right = take_right(rig.locks / "shard:score:0")
+    assert right is not None
+    with right:
+        rig.deaths = [DIES]
+        rig.tend()
+    assert store.head("shard:score:0") == 0
+    assert store.head("shard:score:1") == 2
+
+
+def test_a_death_that_was_no_habit_leaves_the_shards_alone(rig: Rig, store: EngineSqlStore) -> None:
+    rig.deaths = [Death("stream-1 died (killed by SIGKILL)")]
+    rig.tend()
+    assert whys(store) == []
+
+
+# -- the edges of its life -----------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_was_taken_for_dead_and_lives_is_no_end_of_the_engine(rig: Rig) -> None:
+    rig.open = [run_alone()]
+    rig.logs["run:1-a"] = LogState(3, 1, rig.service.engine.owner)
+
+    def another_has_it(appends: list[Any]) -> None:
+        rig.logs["run:1-a"] = LogState(4, 2, "it lives")
+        raise StoreError("the append does not fit")
+
+    rig.service.engine.store.commit = another_has_it  # pyright: ignore[reportAttributeAccessIssue]
+    rig.tend()
+    assert "another process has taken this log" in rig.said[0]
+
+
+@pytest.mark.parametrize("is_child", [True, False])
+def test_who_holds_the_store_too_long_is_told_to_leave_then_ended_or_only_named(
+    rig: Rig, is_child: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "WATCH_S", 0)
+    held = [None, (4711, 1.0), (4711, 3.0), (4711, 4.0)]
+    let_go: list[tuple[int, bool]] = []
+
+    def holder() -> tuple[int, float] | None:
+        if len(held) == 1:
+            rig.service._is_over.set()
+        return held.pop(0)
+
+    rig.service.others.holder = holder
+    rig.service.supervisor.is_child = lambda pid: is_child
+    rig.service.supervisor.let_go = lambda pid, at_once: let_go.append((pid, at_once))
+    rig.service._watch_lock()
+    assert let_go == ([(4711, False), (4711, True)] if is_child else [])
+    (said,) = rig.said
+    assert ("process 4711 holds the store for 3 s: it is ended" if is_child else "headrace doctor says more") in said
+
+
+def test_an_engine_that_does_not_get_going_leaves_no_process_behind(rig: Rig) -> None:
+    closed: list[str] = []
+    engine: Any = rig.service.engine
+    engine.start = lambda: None
+    engine.workers = SimpleNamespace(close=lambda: closed.append("workers"))
+    rig.service.supervisor.stop = lambda: closed.append("streams")
+    rig.service.loading.now = lambda request=None: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        rig.service.run(lambda: True)
+    assert closed == ["streams", "workers"]

@@ -58,13 +58,17 @@ def supervise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Super
         one.stop()
 
 
-def died(one: StreamSupervisor) -> list[str]:
-    """The news of a death, once there is one."""
+def ends(one: StreamSupervisor) -> list[supervisor.Death]:
+    """The next deaths, once there are any."""
     until = time.monotonic() + 20
-    while not (news := one.tend()):
+    while not (deaths := one.tend()):
         assert time.monotonic() < until
         time.sleep(0.001)
-    return news
+    return deaths
+
+
+def died(one: StreamSupervisor) -> list[str]:
+    return [death.words for death in ends(one)]
 
 
 def until_up(folder: Path) -> Path:
@@ -80,7 +84,8 @@ def until_up(folder: Path) -> Path:
 @pytest.mark.process
 def test_who_dies_is_started_again_at_first_at_once_then_later_and_later(supervise: Supervise, tmp_path: Path) -> None:
     one = supervise("echo so long; exit 3")
-    assert died(one) == [f"stream-1 died (exit code 3); it starts again; its log: {tmp_path / 'logs' / 'stream-1.log'}"]
+    log = tmp_path / "logs" / "stream-1.log"
+    assert died(one) == [f"stream-1 died (exit code 3: so long); it starts again; its log: {log}"]
     assert len(one.processes) == 1, "at once"
     for wait_us in (200_000, 1_000_000, 5_000_000, 5_000_000):
         died(one)
@@ -106,6 +111,26 @@ def test_who_lived_long_is_started_again_at_once(supervise: Supervise) -> None:
 
 
 @pytest.mark.process
+def test_who_dies_a_third_time_in_a_row_names_its_shards_and_the_reason(supervise: Supervise, tmp_path: Path) -> None:
+    one = supervise('echo no module named x; echo "  install it"; exit 3')
+    deaths: list[supervisor.Death] = []
+    for wait in ("0s", "200ms", "1s", "5s"):
+        one.clock.advance(wait)
+        deaths += ends(one)
+    assert [bool(death.why) for death in deaths] == [False, False, True, True]
+    assert deaths[2].shards == (("score", 0),)
+    log = tmp_path / "logs" / "stream-1.log"
+    assert deaths[2].why == f"its process dies as soon as it starts (exit code 3: no module named x); its log: {log}"
+
+
+@pytest.mark.process
+def test_the_last_words_are_those_of_the_process_that_died(supervise: Supervise, tmp_path: Path) -> None:
+    one = supervise(f"[ -e {tmp_path}/second ] && kill -9 $$; echo before; touch {tmp_path}/second; exit 1")
+    assert "(exit code 1: before)" in died(one)[0]
+    assert "(killed by SIGKILL)" in died(one)[0]
+
+
+@pytest.mark.process
 def test_a_killed_process_is_said_to_be_killed_and_by_what(supervise: Supervise) -> None:
     one = supervise("kill -9 $$")
     assert "stream-1 died (killed by SIGKILL)" in died(one)[0]
@@ -122,6 +147,46 @@ def test_who_does_not_leave_in_time_is_ended(supervise: Supervise, monkeypatch: 
     assert one.tend() == [], "who was let go is not missed"
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(process.wake_fd)
+
+
+@pytest.mark.process
+def test_the_next_start_when_the_last_of_the_old_has_left_and_nobody_waits_for_that(
+    supervise: Supervise, tmp_path: Path
+) -> None:
+    one = supervise("trap '' TERM; echo up; while :; do sleep 0.01; done")
+    (old,) = one.processes.values()
+    until_up(tmp_path)
+    one.deploy("c2", tmp_path, [("--shards", "score:0")])
+    assert one.is_changing
+    assert one.is_child(old.popen.pid)
+    assert not one.processes
+    one.clock.advance("6s")  # it does not listen
+    until = time.monotonic() + 20
+    while one.is_changing:
+        assert one.tend() == [], "who was let go is not missed"
+        assert time.monotonic() < until
+        time.sleep(0.001)
+    assert old.popen.returncode == -signal.SIGKILL
+    assert list(one.processes) == ["stream-1"]
+
+
+@pytest.mark.process
+def test_what_a_dead_process_had_started_is_ended_too(supervise: Supervise, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "held")
+    reader = os.open(tmp_path / "held", os.O_RDONLY | os.O_NONBLOCK)
+    one = supervise(
+        f"[ -e {tmp_path}/second ] && exit 3; touch {tmp_path}/second; exec 3> {tmp_path}/held; sleep 60 & exit 3"
+    )
+    died(one)
+    until = time.monotonic() + 20
+    while True:
+        try:
+            assert os.read(reader, 1) == b"", "nobody has it open any longer"
+            break
+        except BlockingIOError:  # its child still has
+            assert time.monotonic() < until
+            time.sleep(0.001)
+    os.close(reader)
 
 
 @pytest.mark.process

@@ -35,34 +35,34 @@ def lanes_with(*runs: Active) -> Lanes:
 def test_the_oldest_go_first_whoever_asks_first() -> None:
     a, b, c = run("a"), run("b"), run("c")
     lanes = lanes_with(a, b, c)
-    assert lanes.lets_in(b), "nobody older waits"
-    assert not lanes.lets_in(c)
-    assert not lanes.lets_in(a), "b is in, and stays"
+    assert lanes.admit(b), "nobody older waits"
+    assert not lanes.admit(c)
+    assert not lanes.admit(a), "b is in, and stays"
     lanes.leave(b)
     assert lanes.first_held("p") == "a"
-    assert not lanes.lets_in(c)
-    assert lanes.lets_in(a)
+    assert not lanes.admit(c)
+    assert lanes.admit(a)
 
 
 def test_who_is_let_in_stays_let_in() -> None:
     a = run("a")
     lanes = lanes_with(a)
-    assert lanes.lets_in(a)
-    assert lanes.lets_in(a)
+    assert lanes.admit(a)
+    assert lanes.admit(a)
 
 
 def test_runs_at_work_count_whatever_limit_they_have_themselves() -> None:
     lanes = lanes_with(run("old", None, has_started=True), new := run("new"))
-    assert not lanes.lets_in(new)
+    assert not lanes.admit(new)
 
 
 def test_a_run_that_ends_while_it_is_held_holds_up_nobody() -> None:
     a, b, c = run("a"), run("b"), run("c")
     lanes = lanes_with(a, b, c)
-    assert [lanes.lets_in(x) for x in (a, b, c)] == [True, False, False]
+    assert [lanes.admit(x) for x in (a, b, c)] == [True, False, False]
     lanes.leave(b)
     lanes.leave(a)
-    assert lanes.lets_in(c)
+    assert lanes.admit(c)
     lanes.leave(c)
     assert not lanes.is_active("p")
 

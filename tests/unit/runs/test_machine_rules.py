@@ -11,13 +11,17 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from machine_driver import Driver
 
+from headrace.data.facts import TablePublished
 from headrace.definitions.nodes import Graph, Node, Ref
 from headrace.definitions.project import PipelineDef, Project
 from headrace.errors import RefusedError
-from headrace.runs import asking, attempts
+from headrace.runs import asking, attempts, machine
 from headrace.runs import facts as f
-from headrace.runs.events import Deployed, PauseAsked, RetryAsked, RunAsked, WorkerDied, WorkerReady
+from headrace.runs.desks import Desks
+from headrace.runs.events import Deployed, PauseAsked, RetryAsked, RunAsked, UpdateSeen, WorkerDied, WorkerReady
+from headrace.runs.handout import Handout
 from headrace.runs.machine import TaintedStepError
+from headrace.runs.publishing import TableDesk
 
 CHAIN = Graph((Node("a", "task", "m:a"), Node("b", "task", "m:b", {"x": Ref("a")})))
 
@@ -55,6 +59,22 @@ def test_a_report_that_was_heard_and_cannot_be_decided_on_taints_the_step(monkey
     monkeypatch.setattr(attempts, "failure", breaks)
     with pytest.raises(TaintedStepError, match="broken"):
         drive.run()
+
+
+@pytest.mark.parametrize("place", [(Desks, "due"), (Handout, "hand_out"), (machine, "follow")])
+def test_whatever_breaks_in_a_step_taints_it(place: tuple[Any, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    drive = driver()
+    monkeypatch.setattr(*place, breaks)
+    with pytest.raises(TaintedStepError, match="broken"):
+        drive.send(RunAsked("p", "k"))
+
+
+def test_news_of_a_table_that_nobody_can_decide_on_is_recorded_and_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    drive = driver()
+    monkeypatch.setattr(TableDesk, "on_published", breaks)
+    drive.send(UpdateSeen("run:x", 4, TablePublished("t", 1, (), 0, "r", "n", 0, 1, 1)))
+    assert [(x.log, x.seq) for x in drive.of(f.EventRejected)] == [("run:x", 4)]
+    assert [(x.log, x.seq) for x in drive.of(f.CursorMoved)] == [("run:x", 4)]
 
 
 def test_a_decision_that_breaks_half_way_taints_the_step(monkeypatch: pytest.MonkeyPatch) -> None:

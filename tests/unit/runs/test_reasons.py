@@ -230,3 +230,14 @@ def test_a_stopped_shard_waits_for_a_person() -> None:
 def test_a_lag_is_a_reason_only_where_there_is_no_better_one() -> None:
     assert reasons.of_shard(shard(), lag=1200)[0].why == "1,200 rows behind"
     assert reasons.of_shard(shard(), lag=0) == []
+
+
+def test_a_ready_task_names_what_holds_the_workers() -> None:
+    held = [run_reasons.AtWork(f"r{n}", "ingest", 5 - n) for n in range(5)]
+    found = run_reasons.of_run(run("running"), GRAPH, [], [], watermarks={}, has_engine=True, at_work=held)
+    assert found[0].why == (
+        "ready: waits for a free worker: they have 5 attempts of run r0 (ingest), 4 attempts of run r1 (ingest),"
+        " 3 attempts of run r2 (ingest) and those of 2 more runs"
+    )
+    found = run_reasons.of_run(run("running"), GRAPH, [], [], watermarks={}, has_engine=True, at_work=held[4:])
+    assert found[0].why == "ready: waits for a free worker: they have 1 attempt of run r4 (ingest)"

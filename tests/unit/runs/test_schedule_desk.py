@@ -14,6 +14,7 @@ from headrace.runs.events import Deployed, Event, PauseAsked, SlotsRead
 from headrace.runs.machine import Machine
 from headrace.runs.slot_key import slot_of
 from headrace.runs.state import State
+from headrace.runs.timers import LONGEST_WAIT_US, RetryDue, Timers
 
 MINUTE = 60_000_000
 NOON = to_us("2026-03-01T12:00Z")
@@ -120,3 +121,11 @@ def test_nothing_is_worked_out_before_the_next_slot(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(scheduling.slots, "parse_schedule", None)
     clock.pass_by(11, 12, 19)
     assert clock.ran_minutes() == [10]
+
+
+def test_a_wake_up_far_away_is_looked_at_before_since_the_clock_may_jump() -> None:
+    timers = Timers()
+    timers.wake_at(5_400_000_000)
+    assert timers.next_us(0) == LONGEST_WAIT_US
+    timers.add(5, RetryDue("r", 0, "n", (), 0))
+    assert timers.next_us(0) == 5

@@ -209,6 +209,33 @@ def test_a_wal_that_a_reader_holds_back_is_over_the_limit_until_it_ends(
     database.close()
 
 
+def test_a_checkpoint_that_fails_is_no_failure_of_the_commit_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "CHECKPOINT_BYTES", 2 * schema.PAGE_BYTES)
+    database = Database(tmp_path / "store.db")
+    refused: list[str] = []
+
+    def refuse(mode: str) -> None:
+        refused.append(mode)
+        raise StoreError("the disk does not answer", code="HR4080")
+
+    def write() -> None:
+        with database.write() as writing:
+            writing.execute("INSERT INTO topic_bodies (body) VALUES (?)", (bytes(100_000),))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "_checkpoint", refuse)
+        write()
+        assert refused == ["PASSIVE"]
+        with pytest.raises(StoreError, match="does not answer"):
+            write()  # told where nothing is written yet
+    assert database.read("SELECT count(*) FROM topic_bodies") == [(1,)]
+    write()
+    assert database.read("SELECT count(*) FROM topic_bodies") == [(2,)]
+    database.close()
+
+
 def test_a_child_of_a_fork_opens_its_own_connections(tmp_path: Path) -> None:
     code = f"""
 import os

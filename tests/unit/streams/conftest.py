@@ -35,6 +35,7 @@ class HandClock:
 
     def pass_us(self, us: int) -> None:
         self.us += us
+        self.monotonic += us
 
 
 class Harness:

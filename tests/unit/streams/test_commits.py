@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from headrace.connectors.shapes import Shapes
 from headrace.connectors.tables import write_part
 from headrace.data.facts import Part, TablePublished
 from headrace.data.table import Table
@@ -15,7 +16,9 @@ from headrace.errors import StoreError, SupersededError
 from headrace.graph.stream import stream
 from headrace.ports import Append
 from headrace.runs.facts import LogTaken
-from headrace.shards.runner import Place
+from headrace.shards.runner import POLL_S, Place
+from headrace.shards.shard import ShardOwner
+from headrace.shards.stream import ProjectStream
 
 
 def reading(harness):
@@ -155,3 +158,107 @@ def test_a_bound_table_that_is_damaged_stops_the_stream_and_kills_no_row(harness
     h.settle()
     assert h.shard("priced").is_stopped
     assert h.dead("priced") == []
+
+
+def two_streams(harness):
+    made = []
+    for name in ("hurt", "sound"):
+        topic, out = Topic(name, schema={"id": int}, partitions=1), Topic(f"{name}_out", partitions=1)
+
+        @stream(topic, to=out, name=f"of_{name}", start="earliest")
+        def same(batch: pl.DataFrame) -> pl.DataFrame:
+            return batch
+
+        made += [same, topic, out]
+    hurts, hurt, _, sounds, sound, out = made
+    h = harness(hurts, sounds)
+    h.append(hurt, [{"id": 1}])
+    h.append(sound, [{"id": 2}])
+    h.start(Place("of_hurt", 0), Place("of_sound", 0))
+    return h, out
+
+
+def test_rows_that_are_damaged_stop_the_shard_that_reads_them_and_no_other(harness):
+    h, out = two_streams(harness)
+    with h.store.database.write() as connection:
+        connection.execute(
+            "UPDATE topic_bodies SET body = zeroblob(length(body))"
+            " WHERE id = (SELECT body_id FROM topic_blobs WHERE topic = 'hurt')"
+        )
+    h.settle()
+    assert h.shard("of_hurt").is_stopped
+    assert "HR4040: the checksum" in h.shard("of_hurt").why
+    assert h.dead("of_hurt") == []
+    assert h.read(out)["id"].to_list() == [2]
+
+
+def test_a_store_that_refuses_one_shard_does_not_take_the_work_of_the_others_along(harness, monkeypatch):
+    h, out = two_streams(harness)
+    read = ProjectStream.read
+
+    def refused(self, parts):
+        if parts[0].shard.stream == "of_hurt":
+            raise StoreError("the disk does not answer", code="HR4080")
+        return read(self, parts)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ProjectStream, "read", refused)
+        for _ in range(5):
+            with pytest.raises(StoreError, match="does not answer"):
+                h.settle()
+        assert h.read(out)["id"].to_list() == [2]
+    assert h.shard("of_hurt").why is None
+    h.settle()
+    assert h.shard("of_hurt").next_offset == 1
+
+
+def test_a_store_that_refuses_while_the_output_is_packed_makes_no_dead_letters(harness, monkeypatch):
+    h, events, out = reading(harness)
+    h.append(events, [{"id": f"e{i}", "x": i} for i in range(20)])
+
+    def full(*_):
+        raise StoreError("the disk is full", code="HR4020")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Shapes, "shape", full)
+        with pytest.raises(StoreError, match="disk is full"):
+            h.settle()
+    h.settle()
+    assert h.dead("twice") == []
+    assert len(h.read(out)) == 20
+
+
+def asked_owners(h, monkeypatch):
+    """The names of owners that are asked for a step from here on."""
+    asked = []
+    work = ShardOwner.work
+
+    def counted(self, news, *, is_idle):
+        asked.append(self.state.shard)
+        return work(self, news, is_idle=is_idle)
+
+    monkeypatch.setattr(ShardOwner, "work", counted)
+    return asked
+
+
+def test_what_concerns_no_shard_here_costs_one_look_however_many_there_are(harness, monkeypatch):
+    h, _, _ = reading(harness)
+    other = Topic("other", schema={"id": str}, key="id", partitions=1)
+    h.append(other, [{"id": "a"}])
+    h.settle()
+    asked = asked_owners(h, monkeypatch)
+    h.append(other, [{"id": "b"}])
+    assert not h.runner.tick()
+    assert asked == []
+    h.append(other, [{"id": "c"}])
+    h.clock.monotonic += int(POLL_S * 1e6)  # somebody who writes all the time does not keep them from their deadlines
+    h.runner.tick()
+    assert sorted(asked) == [0, 1]
+
+
+def test_rows_for_one_of_them_wake_it_at_once(harness, monkeypatch):
+    h, events, out = reading(harness)
+    h.append(events, [{"id": "e1", "x": 1}])
+    assert h.runner.tick()
+    h.settle()
+    assert h.read(out).height == 1

@@ -18,19 +18,25 @@ def dead(offset: int) -> Dead:
     return Dead(offset, "error", "ValueError", "{}")
 
 
-def test_a_shard_that_has_not_started_or_is_held_plans_nothing():
-    assert owner.plan(Shard("score", 0, "events", "c1"), 10, 5, 0) is None
-    assert owner.plan(READING, 100, 5, 0) is None
-    held = owner.retrying(READING, "timeout", 0).shard
-    assert owner.plan(held, 200, 5, 999_999) is None
-    assert owner.plan(held, 200, 5, 1_000_000) is not None
-    assert owner.plan(held, 200, 5, -3_600_000_000) is not None, "the clock went back: nobody waits an hour"
-    assert owner.plan(owner.stopped(READING, "no", 0).shard, 200, 5, 0) is None
+def test_a_shard_that_has_not_started_or_is_stopped_plans_nothing():
+    assert owner.plan(Shard("score", 0, "events", "c1"), 10, 5) is None
+    assert owner.plan(READING, 100, 5) is None
+    assert owner.plan(owner.stopped(READING, "no", 0).shard, 200, 5) is None
+
+
+def test_a_shard_that_is_held_rests_longer_each_time_and_at_most_a_minute():
+    shard, rests = READING, []
+    for _ in range(7):
+        step = owner.retrying(shard, "timeout", 500)
+        shard, (fact,) = step.shard, step.facts
+        assert fact.until_us == 500 + owner.rest_us(shard)
+        rests.append(owner.rest_us(shard) // 1_000_000)
+    assert rests == [1, 2, 5, 15, 60, 60, 60]
 
 
 def test_a_batch_takes_at_most_what_is_there():
-    assert owner.plan(READING, 103, 50, 0) == owner.Plan(3, 100, 103)
-    assert owner.plan(READING, 900, 50, 0) == owner.Plan(3, 100, 150)
+    assert owner.plan(READING, 103, 50) == owner.Plan(3, 100, 103)
+    assert owner.plan(READING, 900, 50) == owner.Plan(3, 100, 150)
 
 
 def test_output_and_dead_letters_follow_the_record_of_their_batch():
@@ -58,15 +64,15 @@ def test_a_watermark_never_falls():
 def test_the_first_death_repeats_the_batch_and_the_second_cuts_it():
     once = owner.taken(READING, Hand(100, 164), 1)
     assert once.facts == (ShardDied("score", 0, 100, 1, 1),)
-    assert owner.plan(once.shard, 1000, 512, 0) == owner.Plan(3, 100, 164)
+    assert owner.plan(once.shard, 1000, 512) == owner.Plan(3, 100, 164)
     again = Shard("score", 0, "events", "c1", n=3, offset=100, deaths=1)
     twice = owner.taken(again, Hand(100, 164, True), 1)
-    assert owner.plan(twice.shard, 1000, 512, 0) == owner.Plan(3, 100, 108)
+    assert owner.plan(twice.shard, 1000, 512) == owner.Plan(3, 100, 108)
 
 
 def test_the_row_that_kills_twice_alone_is_given_up():
     again = Shard("score", 0, "events", "c1", n=3, offset=100, deaths=1)
-    plan = owner.plan(owner.taken(again, Hand(100, 101, True), 1).shard, 1000, 512, 0)
+    plan = owner.plan(owner.taken(again, Hand(100, 101, True), 1).shard, 1000, 512)
     assert plan == owner.Plan(3, 100, 101, is_given_up=True)
 
 
@@ -79,7 +85,7 @@ def test_a_death_with_nothing_in_hand_or_elsewhere_is_no_evidence():
 def test_exceptions_find_the_one_bad_row_and_lose_no_other(rows, data):
     bad = data.draw(st.integers(0, rows - 1))
     shard, out, letters, runs = Shard("score", 0, "events", "c1", offset=0), [], [], 0
-    while (plan := owner.plan(shard, rows, 1024, 0)) is not None:
+    while (plan := owner.plan(shard, rows, 1024)) is not None:
         runs += 1
         if plan.first <= bad < plan.end:
             step = owner.raised(shard, plan, dead(plan.first), None, 1)
@@ -106,7 +112,7 @@ def test_deaths_find_the_one_row_that_kills_in_few_starts(rows, data):
         kept = Shard("score", 0, "events", "c1", n=shard.n, offset=shard.offset, deaths=shard.deaths)
         shard = owner.taken(kept, hand, 1).shard
         hand = None
-        while (plan := owner.plan(shard, rows, 1024, 0)) is not None:
+        while (plan := owner.plan(shard, rows, 1024)) is not None:
             if plan.is_given_up:
                 step = owner.ran(shard, plan, Outcome(0, 0, (dead(plan.first),)), None, 1)
                 letters += [plan.first]
@@ -136,7 +142,7 @@ def test_rows_that_have_killed_stay_cut_when_an_owner_dies_before_it_comes_to_th
     for deaths in range(1, 8):
         after = owner.taken(Shard("s", 0, "t", "c1", offset=5, deaths=deaths), None, 0)
         assert after.facts == ()
-        planned = owner.plan(after.shard, 10_000, 4_000, 0)
+        planned = owner.plan(after.shard, 10_000, 4_000)
         assert planned is not None
         assert not planned.is_given_up
         sizes.append(planned.rows)
@@ -145,5 +151,5 @@ def test_rows_that_have_killed_stay_cut_when_an_owner_dies_before_it_comes_to_th
 
 def test_a_row_that_killed_alone_is_given_up_though_an_owner_died_elsewhere_since():
     after = owner.taken(Shard("s", 0, "t", "c1", offset=5, deaths=8), None, 0)
-    assert owner.plan(after.shard, 10_000, 4_000, 0) == owner.Plan(0, 5, 6, is_given_up=True)
+    assert owner.plan(after.shard, 10_000, 4_000) == owner.Plan(0, 5, 6, is_given_up=True)
     assert MOST_ROWS // owner.CUT_AFTER_DEATH ** (owner.ALONE_AFTER_DEATHS - 2) <= 1

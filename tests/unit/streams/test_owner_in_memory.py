@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -12,12 +13,15 @@ from headrace.data.facts import TopicAppended
 from headrace.errors import SupersededError
 from headrace.ports import Append
 from headrace.runs.facts import LogTaken
-from headrace.shards.runner import Place, StreamRunner
-from headrace.shards.shard import News, Part, Read, Ready, ShardOwner
+from headrace.shards import batch
+from headrace.shards.batch import News, Part, Read, Ready
+from headrace.shards.runner import TICK_US, Owner, Place, Step, StreamRunner
+from headrace.shards.shard import ShardOwner
 from headrace.store.sql.engine_store import EngineSqlStore
 from headrace.store.sql.reads import streams as stream_rows
 from headrace.store.sql.reads import topics
 from headrace.streams.owner import Dead, Hand, Outcome, Shard
+from headrace.streams.trigger import TriggerStep
 
 PLACES = [Place("score", 0), Place("score", 1)]
 
@@ -26,12 +30,15 @@ class Killed(BaseException):
     """The process is gone: whatever it touches from here on raises."""
 
 
+@dataclass
 class StillClock:
+    mono_us: int = 0
+
     def now_us(self) -> int:
         return 1
 
     def monotonic_us(self) -> int:
-        return 0
+        return self.mono_us
 
 
 class Right:
@@ -45,6 +52,7 @@ class Host:
     store: EngineSqlStore
     hands: dict[int, Hand] = field(default_factory=dict[int, Hand])
     calls: list[int] = field(default_factory=list[int])
+    call_us: int = 0
 
     def append(self, partition: int, words: list[str]) -> None:
         fact = TopicAppended("events", partition, len(words), 1, encoding="json")
@@ -106,18 +114,22 @@ class Words:
     def ready(self, rows: list[tuple[int, int, str]], news: News) -> Ready[list[tuple[int, int, str]]]:
         return Ready(rows, {})
 
-    def run(self, ready: Ready[list[tuple[int, int, str]]], sizes: Sequence[int]) -> list[Outcome]:
+    def run(self, ready: Ready[list[tuple[int, int, str]]]) -> list[str]:
         words = [word for _, _, word in ready.rows]
-        self.host.calls.append(len(sizes))
+        self.process.clock.mono_us += self.host.call_us
+        self.host.calls.append(len({number for number, _, _ in ready.rows}))
         if "killer" in words:
             self.process.is_dead = True
             raise Killed
         if "poison" in words:
             raise ValueError("poison")
+        return [word.upper() for word in words]
+
+    def pack(self, ready: Ready[list[tuple[int, int, str]]], made: list[str], sizes: Sequence[int]) -> list[Outcome]:
         found: list[Outcome] = []
         start = 0
         for size in sizes:
-            number, upper = ready.rows[start][0], [word.upper() for word in words[start : start + size]]
+            number, upper = ready.rows[start][0], made[start : start + size]
             fact = TopicAppended("out", number, size, 1, encoding="json")
             found.append(Outcome(size, 0, (), ((fact, msgspec.json.encode(upper)),)))
             start += size
@@ -125,6 +137,21 @@ class Words:
 
     def dead(self, rows: list[tuple[int, int, str]], at: int, reason: str, error: str) -> Dead:
         return Dead(rows[at][1], reason, error, rows[at][2])
+
+
+class Idle:
+    """A trigger that finds nothing."""
+
+    is_suspect = False
+
+    def take_over(self) -> Step:
+        return TriggerStep(cast("Any", None))
+
+    def shared(self, news: News) -> None: ...
+    def work(self, news: News, *, is_idle: bool) -> None: ...
+    def adopt(self, step: Any) -> None: ...
+    def drop_hand(self) -> None: ...
+    def close(self) -> None: ...
 
 
 @dataclass
@@ -135,6 +162,7 @@ class Process:
     is_dead: bool = False
 
     def __post_init__(self) -> None:
+        self.clock = StillClock()
         self.words = Words(self.host, self)
 
     def live(self) -> None:
@@ -144,13 +172,15 @@ class Process:
     def right(self, place: Place) -> Right:
         return Right()
 
-    def owner(self, place: Place) -> ShardOwner[list[tuple[int, int, str]]]:
-        number = place.number or 0
+    def owner(self, place: Place) -> Owner:
+        number = place.number
+        if number is None:
+            return Idle()
         row = stream_rows.shard(self.host.store.database, place.name, number)
         shard = Shard(place.name, number, "events", "c1")
         if row is not None:
             shard = Shard(place.name, number, "events", "c1", row.next_batch, row.next_offset, None, row.deaths)
-        return ShardOwner(shard, self.words, HeldHand(self.host, number, self), StillClock())
+        return ShardOwner(shard, self.words, HeldHand(self.host, number, self), self.clock)
 
     def look(self) -> News:
         return News({"events": topics.heads(self.host.store.database, "events")})
@@ -159,10 +189,16 @@ class Process:
     def is_settled(self, is_committed: bool) -> None: ...
 
 
-def started(host: Host) -> StreamRunner:
-    runner = StreamRunner(host.store, Process(host), StillClock(), name="test")
-    runner.want(PLACES)
+def started(host: Host, places: Sequence[Place] = PLACES) -> StreamRunner:
+    process = Process(host)
+    runner = StreamRunner(host.store, process, process.clock, name="test")
+    runner.want(places)
     return runner
+
+
+def run_until_quiet(runner: StreamRunner) -> None:
+    while runner.tick():
+        pass
 
 
 @pytest.fixture
@@ -191,8 +227,7 @@ def test_a_killer_is_cut_down_to_its_row_over_many_processes_and_nothing_else_is
 
 def test_a_shard_that_is_refused_does_not_take_the_work_of_the_others_along(host):
     runner = started(host)
-    while runner.tick():
-        pass
+    run_until_quiet(runner)
     head = host.store.head("shard:score:0")
     host.store.commit([Append("shard:score:0", head, (LogTaken(head + 1, "another", 1),))])
     host.append(0, ["a"])
@@ -205,8 +240,7 @@ def test_a_shard_that_is_refused_does_not_take_the_work_of_the_others_along(host
 
 def test_small_batches_of_all_shards_go_through_one_call(host):
     runner = started(host)
-    while runner.tick():
-        pass
+    run_until_quiet(runner)
     host.append(0, ["a", "b"])
     host.append(1, ["x"])
     assert runner.tick()
@@ -218,13 +252,42 @@ def test_where_a_call_for_several_raises_each_is_called_alone_and_the_row_is_fou
     runner = started(host)
     host.append(0, ["a", "poison"])
     host.append(1, ["x"])
-    while runner.tick():
-        pass
+    run_until_quiet(runner)
     assert host.dead() == [("error", "poison")]
     assert (host.words("out", 0), host.words("out", 1)) == (["A"], ["X"])
     host.append(0, ["b"])
     host.append(1, ["y"])
     host.calls.clear()
-    while runner.tick():
-        pass
+    run_until_quiet(runner)
     assert host.calls == [2]
+
+
+def test_a_slow_call_for_several_is_made_once_wherever_its_shards_stand(host):
+    trigger = Place("investigate", slug="event outcomes")
+    runner = started(host, [PLACES[0], trigger, PLACES[1]])
+    run_until_quiet(runner)
+    host.call_us = 2 * TICK_US
+    host.append(0, ["a"])
+    host.append(1, ["x"])
+    run_until_quiet(runner)
+    assert host.calls == [2]
+    assert (host.words("out", 0), host.words("out", 1)) == (["A"], ["X"])
+
+
+def test_a_batch_beside_others_is_large_only_where_a_call_is_worth_its_price_for_one(host, monkeypatch):
+    monkeypatch.setattr(batch, "SHARED_ROWS", 5)
+    runner = started(host)
+    host.append(0, ["a", "b", "c"])
+    host.append(1, ["x", "y", "z"])
+    run_until_quiet(runner)
+    assert host.calls == [1, 1]
+
+
+def test_what_a_shard_has_done_is_committed_before_the_rows_of_another_that_may_kill(host):
+    host.append(0, ["killer"])
+    with pytest.raises(Killed):
+        run_until_quiet(started(host))
+    host.append(1, ["x"])
+    with pytest.raises(Killed):
+        run_until_quiet(started(host, [PLACES[1], PLACES[0]]))
+    assert host.words("out", 1) == ["X"]

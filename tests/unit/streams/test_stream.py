@@ -17,6 +17,8 @@ from headrace.data.topic import Source, Topic
 from headrace.graph.stream import stream
 from headrace.models.facts import AliasMoved, VersionRegistered
 from headrace.ports import Append
+from headrace.shards import sides
+from headrace.shards.batch import News
 from headrace.shards.runner import Place
 from headrace.streams.facts import ModelHeld, ProgressMade, ShardHeld
 
@@ -167,6 +169,46 @@ def test_a_named_exception_holds_the_shard_and_kills_no_row(harness):
     h.clock.pass_us(2_000_000)
     h.settle()
     assert (len(h.read(out)), h.dead("remote"), h.shard("remote").why) == (10, [], None)
+
+
+def test_a_wall_clock_that_is_moved_neither_ends_nor_prolongs_the_rest_of_a_shard(harness):
+    failures = [TimeoutError("the service sleeps")]
+
+    def remote(batch: pl.DataFrame) -> pl.DataFrame:
+        if failures:
+            raise failures.pop()
+        return doubled(batch)
+
+    events, out = source(), output()
+    h = harness(stream(events, to=out, name="remote", start="earliest", retry_on=[TimeoutError])(remote))
+    h.append(events, rows(10))
+    h.start(Place("remote", 0))
+    h.settle()
+    for moved_us in (3_600_000_000, -7_200_000_000):
+        h.clock.us += moved_us
+        h.settle()
+        assert h.read(out).is_empty()
+    h.clock.monotonic += 1_000_000
+    h.settle()
+    assert len(h.read(out)) == 10
+
+
+def test_why_the_last_process_stood_still_is_taken_back_once_the_next_one_gets_on(harness):
+    events, out = source(), output()
+    h = harness(stream(events, to=out, name="twice", start="earliest")(doubled))
+    h.append(events, rows(10))
+    h.start(Place("twice", 0))
+    h.settle()
+    h.runner.close()
+    h.store.commit([Append("shard:twice:0", None, (ShardHeld("twice", 0, "its process dies", 1),))])
+    runner = h.start()
+    runner.tick()
+    assert h.shard("twice").why == "its process dies", "that it has come up says nothing yet"
+    h.settle()
+    assert h.shard("twice").why is None, "it has read all that there is"
+    h.restart()
+    h.settle()
+    assert len(h.facts("shard:twice:0", "ShardHeld")) == 2, "said once"
 
 
 @pytest.mark.parametrize(
@@ -424,6 +466,36 @@ def test_declared_completeness_moves_the_watermark_without_rows_and_never_back(h
     assert [h.shard("twice", k).watermark_us for k in (0, 1)] == [99, 99]
     assert isinstance(h.facts("shard:twice:1", "ProgressMade")[-1], ProgressMade)
     assert h.store.watermarks(h.loaded.project)["out"] == 99
+
+
+def test_no_watermark_is_told_over_rows_that_are_still_unread(harness):
+    events, out = source(), output()
+    h = harness(stream(events, to=out, name="twice", start="earliest")(doubled))
+    h.append(events, rows(1_500))
+    h.store.commit([Append("clients", None, (TopicCompleted("events", 77, 1),))])
+    h.start(Place("twice", 0))
+    h.settle()
+    told = [(batch.end, batch.watermark_us) for batch in h.facts("shard:twice:0", "BatchCommitted")]
+    assert told == [(1_024, None), (1_500, 77)]
+
+
+def test_a_long_history_lets_go_of_what_no_row_can_see_any_more(harness, monkeypatch):
+    monkeypatch.setattr(sides, "EVICT_ROWS", 5)
+    events = source()
+    weather = Topic("weather", schema={"id": str, "known": "datetime", "temp": float}, key="id", known="known")
+    both = events.join(weather, on="id", as_of="at", tolerance="10s")
+    h = harness(events, weather)
+    held = sides.Sides(h.log)
+    topics = {"events": events.definition, "weather": weather.definition}
+    for n in range(0, 60, 10):
+        h.append(weather, [{"id": "a", "known": row(i)["at"], "temp": i / 4} for i in range(n, n + 10)])
+        h.append(events, [{**row(n + 9), "id": "a"}])
+        news = News({"weather": h.log.heads("weather")})
+        last = h.log.read(events.definition).tail(1)
+        joined, _ = held.join(last, both.definition.joins, topics, news)
+        assert joined["temp"].to_list() == [(n + 9) / 4]
+    (side,) = held._held.values()
+    assert len(side.rows) < 25
 
 
 def test_a_join_that_cannot_be_made_stops_the_stream_without_killing_a_row(harness):

@@ -89,10 +89,6 @@ class Copy:
         """The number of the last fact of each log."""
         return dict(self.read("SELECT name, head FROM logs ORDER BY name"))
 
-    def codes(self) -> list[str]:
-        """Every code version that was deployed."""
-        return [code for (code,) in self.read("SELECT code FROM codes ORDER BY code")]
-
     def close(self) -> None:
         self._connection.close()
 

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class Database:
         self._lock: WriteLock | None = None
         self._wal: WalFile | None = None
         self._moved: tuple[bytes, int] = (b"", 0)
+        self._owes_checkpoint = False  # the last one failed
         self._is_closed = False
         if self.is_memory:
             self._writer = _memory()
@@ -61,9 +62,12 @@ class Database:
         """One short transaction under the write lock; an exception inside rolls back.
 
         Raises StoreError in plain words where the database refuses. The outcome of a transaction whose COMMIT failed
-        is unknown until it is read.
+        is unknown until it is read; one whose COMMIT went through raises nothing, whatever becomes of its checkpoint.
         """
         with self._alone():
+            if self._owes_checkpoint:
+                self._checkpoint("PASSIVE")  # its error is told where nothing is written yet
+                self._owes_checkpoint = False
             connection = self._writing()
             try:
                 connection.execute("BEGIN IMMEDIATE")
@@ -110,7 +114,7 @@ class Database:
 
     def holder(self) -> tuple[int, float] | None:
         """(pid, seconds) of the process that holds the write lock; None where nobody does."""
-        return None if self._lock is None else self._lock.holder()
+        return None if self.is_memory or self._is_on_read_only_disk else self._write_lock().holder()
 
     def wal_bytes(self) -> int:
         """Bytes of the WAL that are in use; the commit after a finished checkpoint starts it again from 0."""
@@ -121,6 +125,25 @@ class Database:
         """True where streams should wait before they write on: a reader holds the WAL back."""
         with self._wal_file() as wal:
             return wal is not None and wal.exceeds(WAL_LIMIT_BYTES)
+
+    def refuse_broken_wal(self) -> None:
+        """Raise StoreError (HR4043) where commits that were acknowledged cannot be read from the write-ahead log.
+
+        SQLite leaves them out without a word, and the next commit overwrites them.
+        """
+        if self.is_memory or not os.path.exists(self.path + "-wal"):
+            return
+        from headrace.store.sql.wal_check import break_of
+
+        with nullcontext() if self._is_on_read_only_disk else self._alone():
+            found = break_of(self.path + "-wal")
+        if found is not None:
+            raise StoreError(
+                f"the write-ahead log is damaged at its frame {found.frame:,}: {found.commits:,} commits are lost",
+                where=self.path + "-wal",
+                cure=f"stop everything and restore a backup; or go on without them:  mv {self.path}-wal /some/where",
+                code="HR4043",
+            )
 
     def checkpoint_truncate(self) -> None:
         """Move the whole WAL into the database and empty its file: for the engine, when it is idle."""
@@ -146,8 +169,8 @@ class Database:
 
     def _prepare(self, path: Path) -> None:
         refuse_remote(path.parent)
-        lock = self._write_lock()
         if not path.exists():
+            lock = self._write_lock()
             lock.acquire(self.patience_s)
             try:
                 if not path.exists():
@@ -164,6 +187,10 @@ class Database:
             with self._alone():
                 schema.upgrade(self._writing())
                 self._drop_writer()
+
+    @property
+    def _is_on_read_only_disk(self) -> bool:
+        return bool(os.statvfs(os.path.dirname(os.path.abspath(self.path))).f_flag & os.ST_RDONLY)
 
     def _write_lock(self) -> WriteLock:
         if self._lock is None:
@@ -203,9 +230,11 @@ class Database:
             return self._readers.pop()
         except IndexError:
             pass
+        # Without its log, on a disk where none can be made, the file is all there is, and nobody changes it.
+        is_alone = self._is_on_read_only_disk and not os.path.exists(self.path + "-wal")
         try:
             return sqlite3.connect(
-                f"file:{_quoted(self.path)}?mode=ro",
+                f"file:{_quoted(self.path)}?mode=ro{'&immutable=1' if is_alone else ''}",
                 uri=True,
                 timeout=_BUSY_S,
                 isolation_level=None,
@@ -291,17 +320,15 @@ class Database:
         RESTART waits, shortly, for a moment in which all of them read the database alone.
         """
         salt, moved_bytes = self._moved
-        if wal.salt() != salt:
-            moved_bytes = 0
-        if not wal.exceeds(moved_bytes + CHECKPOINT_BYTES):
-            return
         try:
-            self._checkpoint("RESTART" if wal.exceeds(RESTART_BYTES) else "PASSIVE")
-        except StoreError as error:
-            # The commit before it stands, and the next one will meet the full disk by itself.
-            if error.code != "HR4020":
-                raise
-        self._moved = (wal.salt(), wal.used_bytes())
+            if wal.salt() != salt:
+                moved_bytes = 0
+            if wal.exceeds(moved_bytes + CHECKPOINT_BYTES):
+                self._checkpoint("RESTART" if wal.exceeds(RESTART_BYTES) else "PASSIVE")
+                self._moved = (wal.salt(), wal.used_bytes())
+        except (StoreError, OSError) as error:
+            # The commit before it stands. A full disk is met by the next one itself; of all else it is told.
+            self._owes_checkpoint = getattr(error, "code", "") != "HR4020"
 
     def _checkpoint(self, mode: str) -> None:
         try:

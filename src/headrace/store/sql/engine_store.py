@@ -11,7 +11,7 @@ from headrace.base.facts import Stored
 from headrace.definitions.project import Project
 from headrace.errors import NotFoundError
 from headrace.runs.rows import ActiveRun, Restored, RunRow
-from headrace.store.sql import kinds
+from headrace.store.sql import failures, kinds
 from headrace.store.sql.expiry import expire_answers
 from headrace.store.sql.reads import project, restore, runs, settled, topics
 from headrace.store.sql.store import SqlStore
@@ -107,10 +107,13 @@ class EngineSqlStore(SqlStore):
 
     def change_count(self) -> int:
         if self.database.is_memory:
-            return sum(self.heads("").values()) + len(self.requests())
-        if self._watch is None:
-            self._watch = sqlite3.connect(f"file:{self.database.path}?mode=ro", uri=True, check_same_thread=False)
-        return int(self._watch.execute("PRAGMA data_version").fetchone()[0])
+            return 2 * sum(self.heads("").values()) + len(self.requests())  # an answer takes one of the latter away
+        try:
+            if self._watch is None:
+                self._watch = sqlite3.connect(f"file:{self.database.path}?mode=ro", uri=True, check_same_thread=False)
+            return int(self._watch.execute("PRAGMA data_version").fetchone()[0])
+        except sqlite3.Error as error:
+            raise failures.plain(error, self.database.path) from error
 
     def tidy(self) -> None:
         expire_answers(self.database)

@@ -6,7 +6,7 @@ import errno
 import os
 import sqlite3
 
-from headrace.errors import StoreError
+from headrace.errors import DamagedError, StoreError
 
 _FULL, _READ_ONLY, _DAMAGED, _BUSY, _IO = "HR4020", "HR4030", "HR4040", "HR4050", "HR4080"
 _BY_CODE = {
@@ -42,7 +42,8 @@ def plain(error: sqlite3.Error | OSError, path: str) -> StoreError:
     """The StoreError for an error of SQLite or of the file system, with the original as text."""
     code = _of_system(error) if isinstance(error, OSError) else _of_sqlite(error, path)
     said, cure = _SAY.get(code, ("the database refused", "please report this: it is not expected"))
-    return StoreError(f"{said} ({error})", where=path, cure=cure, code=code)
+    kind = DamagedError if code == _DAMAGED else StoreError
+    return kind(f"{said} ({error})", where=path, cure=cure, code=code)
 
 
 def held(path: str, pid: int | None, seconds: float) -> StoreError:
@@ -54,7 +55,7 @@ def held(path: str, pid: int | None, seconds: float) -> StoreError:
 
 def empty(path: str) -> StoreError:
     """A file without a byte: a store never is one, since it is made whole and put into its place."""
-    return StoreError(
+    return DamagedError(
         "the database is empty (0 bytes): what was in it is lost",
         where=path,
         cure=f"restore a copy; or remove {os.path.dirname(os.path.abspath(path))} on purpose, which begins anew",

@@ -37,6 +37,7 @@ FAULTS: dict[str, tuple[float, float]] = {
     "stream process is cut off": (0.01, 0.05),
     "stream process is paused": (0.01, 0.1),
     "stream process is told to leave": (0.005, 0.03),
+    "another writer is faster": (0.005, 0.05),
 }
 
 FEATURES: dict[str, float] = {

@@ -10,7 +10,7 @@ import msgspec
 from headrace.data.facts import TopicAppended
 from headrace.definitions.project import OnEvent
 from headrace.errors import DisagreementError, StoreError, SupersededError
-from headrace.ports import Append, EngineStore
+from headrace.ports import Append, StreamStore
 from headrace.shards.runner import POLL_S, Place, StreamRunner
 from headrace.streams.owner import Hand
 from headrace.testing.auditor.witness import Appended, Witness
@@ -137,7 +137,7 @@ class StreamProcess:
             life=self.life, rights=streams.rights, hands=streams.hands, blamed=streams.blamed,
         )  # fmt: skip
         self.runner = StreamRunner(
-            cast("EngineStore", self.store), parts, self.world, name=name, ring=streams.cluster.wake
+            cast("StreamStore", self.store), parts, self.world, name=name, ring=streams.cluster.wake
         )
         self.runner.want(streams.slots[slot])
         self.world.say(f"{name} starts")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from headrace.errors import StoreError
+from headrace.errors import ConflictError, StoreError
 from headrace.ports import Append, Committed, LogState
 from headrace.store.sql import failures
 from headrace.store.sql.connection import Database
@@ -94,10 +94,6 @@ class FaultyStore:
         self._after()
         return committed
 
-    def head(self, log: str) -> int:
-        self._may_not_be_read()
-        return self._store.head(log)
-
     def log(self, name: str) -> LogState:
         self._may_not_be_read()
         return self._store.log(name)
@@ -125,6 +121,8 @@ class FaultyStore:
     def _before(self) -> None:
         if self._supersede is not None and self._strikes(self._fault):
             self._supersede()
+        if self._strikes("another writer is faster"):
+            raise ConflictError("simulated: a number went to another writer")
         if self._strikes("store fails before"):
             raise StoreError("simulated: the disk is full", code="HR4020")
         if self._strikes("process dies before commit"):

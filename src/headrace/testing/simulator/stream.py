@@ -16,8 +16,9 @@ import polars as pl
 from headrace.connectors.blob import OFFSET, PARTITION, TIME
 from headrace.data.facts import TopicAppended
 from headrace.definitions.project import OnEvent, TopicDef
+from headrace.shards.batch import News, Part, Read, Ready
 from headrace.shards.runner import Held, Owner, Place
-from headrace.shards.shard import News, Part, Read, Ready, ShardOwner
+from headrace.shards.shard import ShardOwner
 from headrace.shards.trigger import TriggerOwner
 from headrace.store.sql.reads import streams as stream_rows
 from headrace.streams import trigger as trigger_steps
@@ -58,7 +59,7 @@ class Life:
 
 
 class SimStream:
-    """Implements `shards.shard.Stream` for the stream `score`. `blamed` counts, by row, the deaths that it had a part in."""
+    """Implements `shards.batch.Stream` for the stream `score`. `blamed` counts, by row, the deaths that it had a part in."""
 
     holds = (AwayError,)
 
@@ -91,7 +92,7 @@ class SimStream:
     def ready(self, rows: list[Row], news: News) -> Ready[list[Row]]:
         return Ready(rows, {})
 
-    def run(self, ready: Ready[list[Row]], sizes: Sequence[int]) -> list[Outcome]:
+    def run(self, ready: Ready[list[Row]]) -> None:
         kinds = [row.kind for row in ready.rows]
         if "killer" in kinds or self.world.strikes("process dies in user code"):
             for partition, offset, _ in ready.rows:
@@ -103,6 +104,8 @@ class SimStream:
             raise AwayError("simulated")
         if "poison" in kinds:
             raise ValueError("poison")
+
+    def pack(self, ready: Ready[list[Row]], made: None, sizes: Sequence[int]) -> list[Outcome]:
         rows = iter(ready.rows)
         return [self._outcome([next(rows) for _ in range(size)]) for size in sizes]
 
@@ -119,7 +122,7 @@ class SimStream:
 
 
 class SimHand:
-    """Implements `shards.shard.Hands`: what a dead process held is there for the next."""
+    """Implements `shards.batch.Hands`: what a dead process held is there for the next."""
 
     def __init__(self, hands: dict[str, Hand], log: str, life: Life) -> None:
         self.hands, self.log, self.life = hands, log, life

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headrace.runs.facts import CodeDeployed, CursorMoved, EventRejected, LogTaken, PipelinePaused
 from headrace.store.sql.projector import news
-from headrace.store.sql.projector.work import Group, Work, disagreement, nothing
+from headrace.store.sql.projector.work import Group, Work, disagreement
 
 
 def log_taken(work: Work, group: Group[LogTaken]) -> None:
@@ -52,10 +52,21 @@ def cursor_moved(work: Work, group: Group[CursorMoved]) -> None:
         news.passed(work, f.log, f.seq)
 
 
+def event_rejected(work: Work, group: Group[EventRejected]) -> None:
+    work.change(
+        "INSERT INTO rejected (log, seq, event, error, about_log, about_seq, at_us) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [
+            (group.log, group.seq + i, f.event, f.error, f.log or None, f.seq or None, f.at_us)
+            for i, f in enumerate(group.facts)
+        ],
+        group,
+    )
+
+
 CHANGES = {
     LogTaken: log_taken,
     CodeDeployed: code_deployed,
     PipelinePaused: pipeline_paused,
     CursorMoved: cursor_moved,
-    EventRejected: nothing,
+    EventRejected: event_rejected,
 }

@@ -5,25 +5,20 @@ from __future__ import annotations
 import msgspec
 
 from headrace.data.facts import PlaybackAdvanced, TopicAppended, TopicCompleted, TopicShaped
-from headrace.store.sql.projector.work import Group, Work, disagreement, text
+from headrace.store.sql.projector.work import Group, Work, conflict, disagreement, text
 
 
 def topic_shaped(work: Work, group: Group[TopicShaped]) -> None:
     for f in group.facts:
         row = work.one("SELECT schema FROM topics WHERE name = ?", (f.topic,))
         known = None if row is None or row[0] is None else msgspec.json.decode(row[0], type=dict[str, str])
-        if known is not None and not _is_kept(known, f.schema):
-            raise disagreement(group, f"the topic {f.topic} has the columns {known}")
+        if not f.fits(known):
+            raise conflict(group, f"the topic {f.topic} has the columns {known}")
         work.change(
             "INSERT INTO topics (name, schema) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET schema = excluded.schema",
             [(f.topic, text(f.schema))],
             group,
         )
-
-
-def _is_kept(known: dict[str, str], shape: dict[str, str]) -> bool:
-    """The same columns, and a type only where there was none."""
-    return list(known) == list(shape) and all(word in ("null", shape[name]) for name, word in known.items())
 
 
 def topic_appended(work: Work, group: Group[TopicAppended]) -> None:

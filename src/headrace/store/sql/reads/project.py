@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from headrace.store.sql.connection import Database
+from headrace.store.sql.reads.rows import page
 
 
 class CodeRow(msgspec.Struct, frozen=True):
@@ -19,6 +20,16 @@ class PausedRow(msgspec.Struct, frozen=True):
     pipeline: str
     is_paused: bool
     by: str
+    at_us: int
+
+
+class RejectedRow(msgspec.Struct, frozen=True):
+    """An event that the engine could not decide on; `about_log` and `about_seq` name the fact that it was about."""
+
+    event: str
+    error: str
+    about_log: str | None
+    about_seq: int | None
     at_us: int
 
 
@@ -49,3 +60,12 @@ def playback(db: Database) -> tuple[int, int] | None:
     """(step, through_us) of the player of a recorded history."""
     rows = db.read("SELECT step, through_us FROM playback")
     return rows[0] if rows else None
+
+
+def rejected(db: Database, since_us: int, *, limit: int = 5) -> list[RejectedRow]:
+    """Events that were rejected at or after that time, newest first."""
+    rows = db.read(
+        "SELECT event, error, about_log, about_seq, at_us FROM rejected WHERE at_us >= ? ORDER BY at_us DESC LIMIT ?",
+        (since_us, page(limit)),
+    )
+    return [RejectedRow(*row) for row in rows]

@@ -44,8 +44,12 @@ def restore(db: Database, log: str) -> Restored:
             tables={
                 name: (version, _PARTS.decode(parts))
                 for name, version, parts in ask(
-                    "SELECT t.name, t.version, v.parts FROM tables t JOIN table_versions v USING (name, version)"
+                    "SELECT t.name, t.version, v.parts FROM tables t"
+                    " CROSS JOIN table_versions v ON v.name = t.name AND v.version = t.version"  # in this order
                 )
+            },
+            columns={
+                name: plain(schema) for name, schema in ask("SELECT name, schema FROM topics WHERE schema IS NOT NULL")
             },
             models=dict(ask("SELECT name, last_version FROM models")),
             aliases=_pairs(ask("SELECT model, alias, version FROM aliases")),
@@ -55,8 +59,8 @@ def restore(db: Database, log: str) -> Restored:
             streaks={asker: (n, end) for asker, n, end in ask("SELECT asker, length, window_end_us FROM streaks")},
             monitored_us=dict(
                 ask(
-                    "SELECT substr(pipeline, 9), max(window_end_us) FROM runs WHERE pipeline LIKE 'monitor:%'"
-                    " AND cause = 'monitor' GROUP BY pipeline"
+                    "SELECT substr(pipeline, 9), max(window_end_us) FROM runs"
+                    " WHERE pipeline >= 'monitor:' AND pipeline < 'monitor;' AND cause = 'monitor' GROUP BY pipeline"
                 )
             ),
         )

@@ -106,6 +106,14 @@ def slots_run(db: Database, pipeline: str, slug: str, after_us: int) -> list[int
     return [slot_of(pipeline, key)[1] for (key,) in keys]
 
 
+def attempts_at_work(db: Database) -> list[tuple[str, str, int]]:
+    """(run, pipeline, attempts with workers) of the runs of engines that have any, most first."""
+    return db.read(
+        "SELECT r.run, r.pipeline, sum(c.running) FROM runs r JOIN cells c USING (run)"
+        " WHERE r.log = 'engine' AND r.ended_us IS NULL GROUP BY r.run HAVING sum(c.running) > 0 ORDER BY 3 DESC, 1"
+    )
+
+
 def latest(db: Database) -> dict[str, RunRow]:
     """The newest run of each pipeline."""
     columns = selected(RUN_COLUMNS, "r.")

@@ -98,6 +98,11 @@ def parts(db: Rows) -> dict[str, tuple[str, Part]]:
     return {part.path: (name, part) for name, text in rows for part in _PARTS.decode(text)}
 
 
+def codes(db: Rows) -> list[str]:
+    """Every code version that was deployed."""
+    return [code for (code,) in db.read("SELECT code FROM codes ORDER BY code")]
+
+
 def _paged(db: Rows, sql: str, key: str, *, size: int = PAGE) -> Iterator[tuple[Any, ...]]:
     """All rows by a key that comes first among the columns, page by page, so that no reader keeps the WAL back."""
     n = key.count(",") + 1

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from headrace.errors import StoreError
+from headrace.errors import DamagedError
 from headrace.store.sql.connection import Database
 from headrace.store.sql.reads.rows import PAGE, page
 
@@ -121,7 +121,7 @@ def blobs(
 def filled(
     db: Database, topic: str, partition: int, first: int, end: int, *, limit: int
 ) -> list[tuple[BlobRow, bytes]]:
-    """The same blobs with their bytes. Raises StoreError (HR4040) where bytes are gone that should be there."""
+    """The same blobs with their bytes. Raises DamagedError where bytes are gone that should be there."""
     rows = db.read(_FILLED, (topic, partition, first, end, page(limit)))
     found = [(BlobRow(*row[:-1]), row[-1]) for row in rows]
     gone = next((blob for blob, body in found if body is None), None)
@@ -187,7 +187,7 @@ def blob_at(db: Database, topic: str, partition: int, offset: int) -> BlobRow | 
 def bodies(db: Database, blobs: Sequence[BlobRow]) -> list[bytes]:
     """The bytes of these blobs, in their order. Blobs are immutable, so many statements see the same.
 
-    Raises StoreError (HR4040) where bytes are gone that should be there.
+    Raises DamagedError where bytes are gone that should be there.
     """
     found: dict[int, bytes] = {}
     ids = [blob.body_id for blob in blobs if blob.body_id is not None]
@@ -203,12 +203,11 @@ def bodies(db: Database, blobs: Sequence[BlobRow]) -> list[bytes]:
     return bodies
 
 
-def _gone(db: Database, blob: BlobRow) -> StoreError:
-    return StoreError(
+def _gone(db: Database, blob: BlobRow) -> DamagedError:
+    return DamagedError(
         f"the bytes of the rows of {blob.topic}/{blob.partition} from offset {blob.first:,} on are gone",
         where=db.path,
         cure="the database is damaged: headrace doctor shows what else is; restore a copy",
-        code="HR4040",
     )
 
 

@@ -76,6 +76,18 @@ CREATE TABLE schedules (
     PRIMARY KEY (pipeline, slug)
 ) WITHOUT ROWID;
 
+CREATE TABLE rejected (
+    log TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    event TEXT NOT NULL,
+    error TEXT NOT NULL,
+    about_log TEXT,
+    about_seq INTEGER,
+    at_us INTEGER NOT NULL,
+    PRIMARY KEY (log, seq)
+) WITHOUT ROWID;
+CREATE INDEX rejected_by_time ON rejected (at_us);
+
 CREATE TABLE playback (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     step INTEGER NOT NULL,

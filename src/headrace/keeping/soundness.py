@@ -1,13 +1,15 @@
-"""What is damaged in a store, found by reading all of it: pages, facts, rows of topics, and artifacts."""
+"""What is damaged in a store, found by reading all of it: pages, facts, rows of topics, artifacts, and code."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 
 from headrace.connectors.blob import unpack
 from headrace.connectors.holdings import digest
+from headrace.engine.code import code_hash
 from headrace.errors import HeadraceError
 from headrace.storage.local import LocalStorage
 from headrace.storage.values import Values
@@ -50,6 +52,17 @@ def damaged_files(database: Rows, files: LocalStorage) -> Iterator[str]:
                 yield f"{path}, of table {table}: it is not what was written"
     except msgspec.MsgspecError as error:
         yield f"a row that names artifacts cannot be read: {error}"
+
+
+def damaged_code(database: Rows, folder: Path) -> Iterator[str]:
+    """Copies of deployed code versions that are gone or are not what was deployed."""
+    for code in soundness.codes(database):
+        version = folder / code
+        places = [place for place in version.iterdir() if place.name != "__pycache__"] if version.is_dir() else []
+        if not places:
+            yield f"the code version {code}: its copy is gone"
+        elif [code_hash(place) for place in places] != [code]:
+            yield f"the code version {code}: its copy is not what was deployed"
 
 
 def _found(files: LocalStorage, path: str) -> str:

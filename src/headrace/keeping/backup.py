@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
-from headrace import __version__
-from headrace.app.serving import take_engine_right
-from headrace.app.soundness import damaged_files, damaged_rows
 from headrace.engine.code import source_files
 from headrace.errors import CodecError, NotFoundError, RefusedError, StoreError
 from headrace.host import whereabouts
 from headrace.host.clock import SystemClock
+from headrace.host.rights import take_engine_right
+from headrace.keeping.soundness import damaged_code, damaged_files, damaged_rows
 from headrace.runs.facts import Value
 from headrace.settings import Settings
 from headrace.storage.backup import (
@@ -63,7 +63,9 @@ def back_up(settings: Settings, folder: Path, tell: Tell) -> Manifest:
     empty, StoreError where the disk refuses or the database is damaged: nothing is left in the folder then.
     """
     if not settings.database.exists():
-        raise NotFoundError("there is no store to back up", where=str(settings.home), cure="headrace dev", code="HR2070")
+        raise NotFoundError(
+            "there is no store to back up", where=str(settings.home), cure="headrace dev", code="HR2070"
+        )
     _make_empty(folder)
     made_us = SystemClock().now_us()
     try:
@@ -71,7 +73,10 @@ def back_up(settings: Settings, folder: Path, tell: Tell) -> Manifest:
         copy = Copy(folder / DATABASE)
         try:
             files = _copy_files(settings, folder, copy, tell)
-            damaged = tuple(damaged_files(copy, LocalStorage(folder / "artifacts")))
+            damaged = (
+                *damaged_files(copy, LocalStorage(folder / "artifacts")),
+                *damaged_code(copy, folder / "code"),
+            )
             heads = copy.heads()
         finally:
             copy.close()
@@ -80,7 +85,7 @@ def back_up(settings: Settings, folder: Path, tell: Tell) -> Manifest:
         files += [measured(folder / name, name) for name in (DATABASE, whereabouts.FILE)]
         fsync_folders(folder, (file.path for file in files))
         manifest = Manifest(
-            FORMAT, __version__, settings.name, here.store, made_us, heads, tuple(sorted(files)), damaged
+            FORMAT, version("headrace"), settings.name, here.store, made_us, heads, tuple(files), damaged
         )
         write_manifest(folder, manifest)
     except BaseException:
@@ -106,7 +111,7 @@ def restore(settings: Settings, folder: Path, tell: Tell) -> Manifest:
         )
     _refuse_store(settings)
     _verify(folder, manifest, tell)
-    with take_engine_right(settings):
+    with take_engine_right(settings.locks):
         _refuse_store(settings)
         others = [file for file in manifest.files if file.path != DATABASE]
         _all(others, lambda file: copy_file(folder / file.path, settings.home / file.path, file.path), "files", tell)
@@ -131,24 +136,22 @@ def _copy_database(settings: Settings, folder: Path, tell: Tell) -> None:
         copy_database(database, folder / DATABASE, lambda done, of: tell("database", done, of))
     finally:
         database.close()
-    copy = Copy(folder / DATABASE)
     try:
-        found = _few(damaged_rows(copy))
-    finally:
-        copy.close()
+        copy = Copy(folder / DATABASE)
+        try:
+            found = _few(damaged_rows(copy))
+        finally:
+            copy.close()
+    except StoreError as error:  # too damaged to be read to its end
+        found = error.message
     if found:
-        raise StoreError(
-            f"the database is damaged, so there is no backup of it: {found}",
-            where=str(settings.database),
-            cure="keep the backups that you have; headrace doctor names what is broken",
-            code="HR4040",
-        )
+        raise _damaged(settings, found)
 
 
 def _copy_files(settings: Settings, folder: Path, copy: Copy, tell: Tell) -> list[Kept]:
     """Everything besides the database. What is gone is left out; that rows name it is found afterwards."""
-    paths = [f"artifacts/{path}" for path in sorted(_artifacts(copy, LocalStorage(settings.artifacts)))]
-    for code in copy.codes():
+    paths = [f"artifacts/{path}" for path in sorted(_artifacts(settings, copy))]
+    for code in soundness.codes(copy):
         version = settings.code / code
         if version.is_dir():
             paths += [str(file.relative_to(settings.home)) for file in source_files(version)]
@@ -164,9 +167,9 @@ def _copy_files(settings: Settings, folder: Path, copy: Copy, tell: Tell) -> lis
     return [kept for kept in _all(paths, keep, "files", tell) if kept is not None]
 
 
-def _artifacts(copy: Copy, files: LocalStorage) -> set[str]:
+def _artifacts(settings: Settings, copy: Copy) -> set[str]:
     """The path of every artifact that a row names, below the root of the artifacts."""
-    values = Values(files)
+    values = Values(LocalStorage(settings.artifacts))
     found: set[str] = set(soundness.parts(copy))
     try:
         for result in soundness.results(copy):
@@ -175,12 +178,7 @@ def _artifacts(copy: Copy, files: LocalStorage) -> set[str]:
             found.update(_paths(values, kept.value))
             found.update(filter(None, [kept.golden]))
     except msgspec.MsgspecError as error:
-        raise StoreError(
-            f"a row that names artifacts cannot be read: {error}",
-            where=DATABASE,
-            cure="keep the backups that you have; headrace doctor names what is broken",
-            code="HR4040",
-        ) from error
+        raise _damaged(settings, f"a row that names artifacts cannot be read: {error}") from error
     return found
 
 
@@ -191,6 +189,15 @@ def _paths(values: Values, value: Value) -> Iterator[str]:
                 yield file.path
     except CodecError:
         return  # its list of members is damaged: that is said of the copy as well
+
+
+def _damaged(settings: Settings, found: str) -> StoreError:
+    return StoreError(
+        f"the database is damaged, so there is no backup of it: {found}",
+        where=str(settings.database),
+        cure="keep the backups that you have; headrace doctor names what is broken",
+        code="HR4040",
+    )
 
 
 def _make_empty(folder: Path) -> None:
@@ -247,7 +254,7 @@ def _refuse_store(settings: Settings) -> None:
 
 
 @contextmanager
-def _write_lock(settings: Settings) -> Iterator[None]:
+def _write_lock(settings: Settings) -> Generator[None]:
     """Who makes a new store holds this lock, so that none is made meanwhile."""
     lock = WriteLock(settings.database.with_name(f"{DATABASE}.lock"))
     try:

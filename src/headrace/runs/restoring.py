@@ -1,19 +1,16 @@
-"""From rows to a machine: an engine goes on where the rows are, with what is unfinished and nothing else."""
+"""Rows → state: an engine goes on where the rows are, with what is unfinished and nothing else.
+
+The one way, after a restart, a lost race and a run that goes again alike.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
-
-from headrace.base.facts import Fact
 from headrace.definitions import project as definitions
 from headrace.definitions.project import Project
-from headrace.drift.policy import Streak
-from headrace.models.controller import ControllerState
 from headrace.runs.active import Active
 from headrace.runs.applying import take_in, wait_for_retry
-from headrace.runs.facts import AttemptLost, RunEnded
 from headrace.runs.group import ItemHistory
 from headrace.runs.path import path_of
 from headrace.runs.plan import make_plan
@@ -25,25 +22,13 @@ from headrace.runs.state import State, definition_of
 from headrace.runs.timers import TimeoutDue
 
 
-def fill_state(state: State, restored: Restored) -> None:
+def restore(state: State, restored: Restored) -> None:
     """Give a new state what the rows hold. Attempts that were running are still running in it."""
     projects = {code: definitions.decode(body) for code, body in restored.codes.items()} | state.projects
     state.code = restored.code
     if state.code:
         state.projects = {state.code: projects[state.code]}
-    desks = state.desks
-    desks.paused = set(restored.paused)
-    desks.schedules.last_us = dict(restored.schedules)
-    desks.tables.newest = dict(restored.tables)
-    desks.models.last_version = dict(restored.models)
-    desks.models.aliases = dict(restored.aliases)
-    desks.models.served = {model: list(versions) for model, versions in restored.served.items()}
-    desks.models.champion_since_us = dict(restored.champion_since_us)
-    desks.models.states = {
-        model: msgspec.json.decode(body, type=ControllerState) for model, body in restored.controllers.items()
-    }
-    desks.monitors.streaks = {a: Streak(length, 0, end_us) for a, (length, end_us) in restored.streaks.items()}
-    desks.monitors.last_end_us = dict(restored.monitored_us)
+    state.desks.restore(restored)
     for run in restored.runs:
         take_in(state, restore_run(state, run, projects[run.run.code]))
 
@@ -80,6 +65,7 @@ def restore_run(state: State, rows: ActiveRun, project: Project) -> Active:
         if row.scope not in expanded:  # no node stands in it
             progress.expanded(row.scope, path_of(row.path), row.n)
     progress.settle_queues()
+    _recall_starts(state, progress, rows.items)
     active = Active(
         run.run,
         run.pipeline,
@@ -107,10 +93,20 @@ def restore_run(state: State, rows: ActiveRun, project: Project) -> Active:
     return active
 
 
-def keep_crew(state: State, crew: Sequence[WorkerState], mono_us: int) -> None:
+def _recall_starts(state: State, progress: Progress, items: Sequence[ItemRow]) -> None:
+    """The starts that a `rate` still counts: of each item the last one, by the wall clock, which is all that rows have."""
+    for row in sorted(items, key=lambda row: row.started_us or 0):
+        group = progress.groups[row.node, path_of(row.path)]
+        ago_us = max(0, state.now_us - (row.started_us or 0))
+        if group.plan.node.options.rate is not None and ago_us < group.plan.node.options.rate_us:
+            group.started_at_us.append(state.mono_us - ago_us)
+
+
+def keep_crew(state: State, before: State, crew: Sequence[WorkerState]) -> None:
     """The workers of `crew` live: what the rows say that they run they go on with, under their deadlines.
 
-    Raises LookupError where the rows speak of workers that are not of the crew.
+    What was known of them `before` stands in no row and is kept: how long things take, which names were given, which
+    code cannot be loaded. Raises LookupError where the rows speak of workers that are not of the crew.
     """
     if strangers := state.pool.workers.keys() - {worker.name for worker in crew}:
         raise LookupError(f"attempts run on workers that nobody knows: {', '.join(sorted(strangers))}")
@@ -121,19 +117,11 @@ def keep_crew(state: State, crew: Sequence[WorkerState], mono_us: int) -> None:
         state.pool.workers[worker.name] = worker
         for serial, flight in worker.flights.items():
             if flight.timeout_us is not None:
-                state.timers.add(mono_us, TimeoutDue(worker.name, serial))
+                state.timers.add(state.mono_us, TimeoutDue(worker.name, serial))
             if state.runs[flight.run].is_cancelled:
                 watch_grace(state, worker.name, serial)
-
-
-def closing_facts(rows: ActiveRun, state: str, why: str, now_us: int) -> tuple[Fact, ...]:
-    """End a run from the outside: its running attempts are lost and not tried again."""
-    lost = [
-        AttemptLost(x.run, x.node, x.path, x.item, x.attempt, x.epoch, now_us, why, ends=True)
-        for x in rows.items
-        if x.state == "running"
-    ]
-    return (*lost, RunEnded(rows.run.run, state, now_us, why))
+    state.pool.follow(before.pool)
+    state.unready.update(before.unready)
 
 
 def _hold(pool: Pool, active: Active, row: ItemRow) -> None:

@@ -1,0 +1,17 @@
+"""The end of a run that nobody goes on with, told from the outside: its machine is gone, or cannot be made of its rows."""
+
+from __future__ import annotations
+
+from headrace.base.facts import Fact
+from headrace.runs.facts import AttemptLost, RunEnded
+from headrace.runs.rows import ActiveRun
+
+
+def closing_facts(rows: ActiveRun, state: str, why: str, now_us: int) -> tuple[Fact, ...]:
+    """End a run from the outside: its running attempts are lost and not tried again."""
+    lost = [
+        AttemptLost(x.run, x.node, x.path, x.item, x.attempt, x.epoch, now_us, why, ends=True)
+        for x in rows.items
+        if x.state == "running"
+    ]
+    return (*lost, RunEnded(rows.run.run, state, now_us, why))
