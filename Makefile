@@ -34,11 +34,13 @@ clean:
 	$(PYTHON) -m venv .venv
 
 .venv/demo.stamp: .venv/bin/python requirements/demo.txt pyproject.toml
+	@echo 'installing (about 30 s)'
 	$(BIN)/pip install --quiet --require-hashes -r requirements/demo.txt
 	$(BIN)/pip install --quiet --no-deps -e .
 	@touch $@
 
 .venv/dev.stamp: .venv/bin/python requirements/dev.txt pyproject.toml
+	@echo 'installing (about 30 s)'
 	$(BIN)/pip install --quiet --require-hashes -r requirements/dev.txt
 	$(BIN)/pip install --quiet --no-deps -e .
 	@touch $@

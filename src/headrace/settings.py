@@ -83,6 +83,7 @@ def read_settings(
     _refuse_misspelt(environ)
     found = _Found()
     if document is not None:
+        document.check_envs()
         found.take(document, document.base, "")
         if chosen is not None:
             found.take(document, document.overlay(chosen), f"env.{chosen}")
@@ -156,6 +157,12 @@ class _Document:
                 cure=f"add [env.{env}], or leave --env and HEADRACE_ENV out",
             )
         return self._table(self.envs[env], f"env.{env}")
+
+    def check_envs(self) -> None:
+        """Raises SettingsError for a mistake in any `[env.X]`, also in one that is not chosen now."""
+        for env in self.envs:
+            self.values(self.overlay(env), f"env.{env}")
+            self.secrets(self.overlay(env), f"env.{env}")
 
     def values(self, table: dict[str, Any], section: str) -> dict[str, Any]:
         """The checked keys of the top level or of one `[env.X]`."""

@@ -322,3 +322,8 @@ def test_without_pickle_nothing_is_pickled_in_process_either() -> None:
 
 class Odd:
     """Nothing but a pickle can hold one."""
+
+
+def test_a_store_keeps_itself_out_of_git() -> None:
+    open_store(current_settings()).close()
+    assert (current_settings().home / ".gitignore").read_text() == "*\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from headrace.errors import SettingsError
-from headrace.settings import read_settings
+from headrace.settings import FILE, read_settings
 
 BASE = """\
 workers = 3
@@ -140,3 +140,18 @@ def test_a_misspelt_variable_is_refused_and_a_foreign_one_is_not(project: Path) 
 def test_home_can_lie_elsewhere(project: Path, tmp_path: Path) -> None:
     settings = read_settings(project, environ={"HEADRACE_HOME": str(tmp_path / "state")})
     assert settings.logs == tmp_path / "state" / "logs"
+
+
+@pytest.mark.parametrize(
+    ("mistake", "said"),
+    [
+        ("wrokers = 3", r"\[env.prod\] has no key 'wrokers' \(did you mean 'workers'\?\)"),
+        ("workers = -1", "workers is a whole number from 0, got -1"),
+        ('[env.prod.secrets]\ntoken = "hunter2"', "says where its value is, never the value itself"),
+    ],
+)
+def test_a_mistake_in_an_env_that_is_not_chosen_is_found_as_well(tmp_path: Path, mistake: str, said: str) -> None:
+    (tmp_path / FILE).write_text(f'[project]\nname = "flights"\n[env.prod]\n{mistake}\n')
+    with pytest.raises(SettingsError, match=said) as caught:
+        read_settings(tmp_path, environ={})
+    assert caught.value.where == f"{tmp_path / FILE}:{4 + mistake.count(chr(10))}"

@@ -41,6 +41,9 @@ def open_store(settings: Settings) -> EngineSqlStore:
         )
     try:
         settings.home.mkdir(parents=True, exist_ok=True)
+        keep_out = settings.home / ".gitignore"
+        if not keep_out.exists():
+            keep_out.write_text("*\n")  # the state is no part of what is shared
     except OSError as error:
         raise failures.plain(error, str(settings.home)) from error
     is_new = not settings.database.exists()

@@ -10,7 +10,7 @@ from typing import Any
 
 from headrace.app.opening import open_store
 from headrace.definitions import project as definitions
-from headrace.engine.code import package_place
+from headrace.engine.code import code_hash, package_place
 from headrace.engine.loader import load_code
 from headrace.engine.loading import Loading
 from headrace.engine.loop import Engine, EngineOptions
@@ -65,7 +65,9 @@ def _service(
 ) -> Service:
     clock = SystemClock()
     loading = Loading(
-        lambda: load_code(settings.root, settings.name, settings.modules, settings.code), lambda: ring(bell.path)
+        lambda: load_code(settings.root, settings.name, settings.modules, settings.code),
+        lambda: ring(bell.path),
+        lambda: code_hash(package_place(settings.root, settings.name)),
     )
     supervisor = StreamSupervisor(_stream_command(settings, bell), settings.logs, clock)
     engine = Engine(

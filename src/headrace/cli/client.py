@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from headrace.cli.foreseen import refuse_early
 from headrace.cli.here import Here, now_us, user
 from headrace.cli.output import notice
 from headrace.errors import (
@@ -42,7 +43,12 @@ class Asked:
 
 
 def ask(here: Here, verb: str, body: dict[str, Any], *, key: str | None = None) -> Asked:
-    """Write the request: it survives everything from here on. The same `key` is the same request."""
+    """Write the request: it survives everything from here on. The same `key` is the same request.
+
+    Raises at once, and writes nothing, where no engine is alive and one would refuse it by what the rows say.
+    """
+    if here.engine is None:
+        refuse_early(here, verb, body)
     chosen = key or f"{verb}:{secrets.token_hex(8)}"
     request = here.store.ask(verb, {**body, "by": user()}, key=chosen, at_us=now_us())
     ring(doorbell_path(here.settings.home))

@@ -63,6 +63,8 @@ def dev(
     show = _Lines(as_json=common.json)
     env = f", env {settings.env}" if settings.env else ""
     show.notice(f"{settings.name}{env}: {settings.root}, {settings.workers} workers, store {settings.home}")
+    if not settings.workers:
+        show.notice("no run is worked on: there are no workers (workers = 0)")
     if not settings.schedules:
         show.notice("schedules do not fire: schedules = true in headrace.toml lets them")
     streams = watching(settings.database, show.notice)

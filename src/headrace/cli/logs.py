@@ -57,14 +57,16 @@ def logs(
         if task is not None:
             names = [node.name for node in graph_of(here, row).nodes] or [c.node for c in runs.cells(here.db, row.run)]
             task = known("task", task, names, cure=f"headrace runs show {row.run}")
-        reader = _Reader(here, row.run, task, item, common)
+        maps = {node.name for node in graph_of(here, row).nodes if node.scope}
+        reader = _Reader(here, row.run, task, item, common, maps)
         shown = reader.show_ended() + reader.show_running()
         while follow and (now := runs.run(here.db, row.run)) is not None and now.ended_us is None:
             time.sleep(_POLL_S)
             shown += reader.show_ended() + reader.show_running()
         shown += reader.show_ended()
         if not shown and not follow:
-            notice(f"nothing was printed yet by {task or 'the tasks'} of run {row.run}: headrace why {row.run}")
+            yet = " yet" if row.ended_us is None else ""
+            notice(f"nothing was printed{yet} by {task or 'the tasks'} of run {row.run}: headrace why {row.run}")
 
 
 class _Running(NamedTuple):
@@ -88,6 +90,7 @@ class _Reader:
     task: str | None
     item: str | None
     common: Common
+    maps: set[str]  # the tasks of which there are several items
     live: dict[str, list[tuple[int, int]]] = field(default_factory=dict[str, list[tuple[int, int]]])
     started: dict[str, tuple[_Running, int]] = field(default_factory=dict[str, tuple[_Running, int]])
     seen: set[tuple[str, str, int, int, int]] = field(default_factory=set[tuple[str, str, int, int, int]])
@@ -168,7 +171,7 @@ class _Reader:
 
     def _head(self, node: str, place: str, attempt: int, state: str) -> None:
         if not self.common.json:
-            which = "" if place == "0" else f"[{place}]"
+            which = f"[{place}]" if node in self.maps or place != "0" else ""
             show_line(f"--- {node}{which} attempt {attempt} {state}", state.partition(" ")[0])
 
     def _line(self, node: str, place: str, attempt: int, state: str, line: str) -> None:

@@ -43,6 +43,10 @@ def line_of(fact: Fact) -> tuple[str, str] | None:
             if fact.why == _ASKED:
                 return f"{fact.pipeline} asks the model's controller", ""
             return f"{fact.pipeline} skips slots: {fact.why}", "warn"
+        case f.RequestAnswered() if fact.status != "done":
+            told = fact.answer if isinstance(fact.answer, dict) else {}
+            why = f"{told.get('code', '')} {str(told.get('message', '')).partition(chr(10))[0]}".strip()
+            return f"request {fact.request} is refused: {why}", "warn"
         case f.EventRejected():
             return f"an event was rejected: {fact.error}", "failed"
         case _:

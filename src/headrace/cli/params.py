@@ -36,10 +36,16 @@ def typed(pipeline: PipelineDef, texts: Mapping[str, str]) -> dict[str, Any]:
     """The values by the types that the pipeline declares. Raises SettingsError where one does not fit."""
     params = {param.name: param for param in pipeline.params if param.kind == "value"}
     for name in texts:
+        if name not in params and name == window_parameter(pipeline):
+            raise SettingsError(
+                f"{name} is the window that {pipeline.name} is about, and no parameter",
+                cure="--window START LENGTH, for example --window 2013-01-01 60d",
+                code="HR1351",
+            )
         if name not in params:
             takes = ", ".join(params) or "no parameters"
             raise SettingsError(
-                f"{pipeline.name} has no parameter {name!r}{near(name, [*params, 'window'])}",
+                f"{pipeline.name} has no parameter {name!r}{near(name, params)}",
                 cure=f"it takes {takes}",
                 code="HR1351",
             )

@@ -75,9 +75,9 @@ class PlainLines:
         match fact:
             case f.AttemptFailed():
                 again = "" if fact.retry_at_us is None else f"; tried again in {length(fact.retry_at_us - fact.at_us)}"
-                return f"{fact.node} failed (attempt {fact.attempt}): {fact.error}{again}", "failed"
+                return f"{self._place(fact)} failed (attempt {fact.attempt}): {fact.error}{again}", "failed"
             case f.AttemptLost():
-                return f"{fact.node} lost (attempt {fact.attempt}): {fact.why}", "lost"
+                return f"{self._place(fact)} lost (attempt {fact.attempt}): {fact.why}", "lost"
             case f.NodeSkipped():
                 return f"{fact.node} skipped: {fact.why}", "warn"
             case f.AttemptSucceeded() if not self._counts.is_map(fact.node):
@@ -86,6 +86,15 @@ class PlainLines:
                 return f"{node} succeeded: {self._counts.ended[node]} items", "succeeded"
             case _:
                 return None
+
+    def _place(self, fact: f.AttemptFailed | f.AttemptLost) -> str:
+        """
+        >>> PlainLines(Graph(()))._place(f.AttemptFailed("r", "a", "1", 0, 1, 1, 0, "E"))
+        'a[1.0]'
+        """
+        if not self._counts.is_map(fact.node) and not fact.path and fact.item == 0:
+            return fact.node
+        return f"{fact.node}[{fact.path + '.' if fact.path else ''}{fact.item}]"
 
 
 class Bars:

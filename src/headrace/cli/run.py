@@ -21,6 +21,7 @@ from headrace.cli.progress import Bars, PlainLines
 from headrace.data.window import Window
 from headrace.definitions.project import PipelineDef
 from headrace.errors import RunFailedError, SettingsError
+from headrace.runs.asking import check_events
 from headrace.runs.creation import run_window
 from headrace.settings import Settings
 
@@ -63,6 +64,7 @@ def run(
         os.environ["HEADRACE_ENV"] = settings.env  # what the tasks read by themselves must be the same
     loaded, name = _found(settings, pipeline)
     definition = loaded.project.pipelines[name]
+    check_events(definition)
     arguments: dict[str, Any] = params.typed(definition, texts)
     arguments |= window_argument(definition, params.window(definition, window))
     view = _JsonLines() if common.json else Bars(definition.graph) if _has_terminal() else PlainLines(definition.graph)

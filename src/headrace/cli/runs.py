@@ -6,11 +6,11 @@ from typing import Literal
 
 from headrace.cli.client import ask_and_wait
 from headrace.cli.here import now_us, open_here
-from headrace.cli.names import run_named
-from headrace.cli.output import show_fields, show_json, show_line, show_table
+from headrace.cli.names import known, run_named
+from headrace.cli.output import notice, show_fields, show_json, show_line, show_table
 from headrace.cli.parser import PLAIN, Common, Wait, make_app
 from headrace.cli.tasks import graph_of, task_rows, unfinished_items
-from headrace.cli.words import length, local, span
+from headrace.cli.words import count, length, local, span
 from headrace.runs.reasons import evidence_in_words
 
 app = make_app("runs", "Runs: what ran and runs, stopping a run, and running a failed one again.")
@@ -43,13 +43,17 @@ def ls(
     """
     from headrace.store.sql.reads import runs
 
+    limit = max(1, limit)
     with open_here(common) as here:
         states = None if state is None else (state,)
-        rows = runs.runs(here.db, pipeline=pipeline, states=states, before=before, limit=limit)
+        rows = runs.runs(here.db, pipeline=pipeline, states=states, before=before, limit=limit + 1)
+        if pipeline is not None and not rows:
+            known("pipeline", pipeline, {*here.project.pipelines, *runs.latest(here.db)})
+    has_more, rows = len(rows) > limit, rows[:limit]
     if common.json:
         return show_json(rows)
     now = now_us()
-    return show_table(
+    show_table(
         ("RUN", "PIPELINE", "STATE", "CAUSE", "CREATED", "#TOOK"),
         [
             (r.run, r.pipeline, r.state, r.cause, local(r.created_us), length((r.ended_us or now) - r.created_us))
@@ -57,6 +61,9 @@ def ls(
         ],
         empty="no runs: headrace trigger PIPELINE, or headrace run PIPELINE",
     )
+    if has_more and rows:
+        notice(f"the newest {count(len(rows), 'run')}, and there are more: --limit N, or --before {rows[-1].run}")
+    return None
 
 
 @app.command

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from bisect import bisect_left
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -83,14 +84,12 @@ def append(
         lines = [json_row.encode()] if json_row is not None else _lines(file or "-")
         # All is read and fitted before the first row is appended: a mistake in the last line appends nothing.
         batches = list(_batches(lines, file or "--json-row"))
-        for at, rows in enumerate(batches):
+        for numbers, rows in batches:
             try:
                 fitting.fit(topic, rows)
             except SchemaError as error:
-                first = at * _ROWS_AT_ONCE
-                where = f"{file}, row 0 being row {first} of the file" if first else error.where
-                raise SchemaError(error.message, where=where, cure=error.cure, code=error.code) from None
-        for rows in batches:
+                raise _at_its_line(topic, rows, numbers, file, error) from None
+        for _, rows in batches:
             appends.append(here.store, CLIENTS, topic, rows, now_us())
             total += len(rows)
         ring(doorbell_path(here.settings.home))
@@ -201,9 +200,29 @@ def _lines(file: str) -> Iterator[bytes]:
         yield from opened
 
 
-def _batches(lines: Iterator[bytes] | list[bytes], where: str) -> Iterator[list[dict[str, Any]]]:
-    """The rows, some thousand at a time. Raises SchemaError for a line that is no JSON object."""
+def _at_its_line(
+    topic: TopicDef, rows: list[dict[str, Any]], numbers: list[int], file: str | None, error: SchemaError
+) -> SchemaError:
+    """The error of a batch with the line of the first row that is at fault: the last of the shortest unfit beginning."""
+    from headrace.connectors import fitting
+
+    def misfit(some: list[dict[str, Any]]) -> SchemaError | None:
+        try:
+            fitting.fit(topic, some)
+        except SchemaError as found:
+            return found
+        return None
+
+    at = bisect_left(range(len(rows)), True, key=lambda last: misfit(rows[: last + 1]) is not None)
+    own = misfit([rows[at]]) or error  # none by itself where only its type differs from that of the rows before
+    where = error.where if file is None else f"{file}:{numbers[at]}"
+    return SchemaError(own.message.removeprefix("row 0, "), where=where, cure=own.cure, code=own.code)
+
+
+def _batches(lines: Iterator[bytes] | list[bytes], where: str) -> Iterator[tuple[list[int], list[dict[str, Any]]]]:
+    """Rows and their line numbers, some thousand at a time. Raises SchemaError for a line that is no JSON object."""
     batch: list[dict[str, Any]] = []
+    numbers: list[int] = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -215,8 +234,9 @@ def _batches(lines: Iterator[bytes] | list[bytes], where: str) -> Iterator[list[
                 where=f"{where}:{number}",
                 cure='one object per line: {"flight_id": "UA-1"}',
             ) from None
+        numbers.append(number)
         if len(batch) == _ROWS_AT_ONCE:
-            yield batch
-            batch = []
+            yield numbers, batch
+            batch, numbers = [], []
     if batch:
-        yield batch
+        yield numbers, batch

@@ -13,6 +13,7 @@ from headrace.cli.here import open_here
 from headrace.cli.names import known_pipeline
 from headrace.cli.output import show_json, show_line
 from headrace.cli.parser import PLAIN, Common, Wait, make_app
+from headrace.runs.asking import check_events
 
 app = make_app("trigger", "Ask the engine for a run. (`headrace run` runs it in this process instead.)")
 
@@ -53,6 +54,7 @@ def trigger(
     texts = params.given(words, flags)
     with open_here(common, writes=True) as here:
         definition = here.project.pipelines[known_pipeline(pipeline, here.project)]
+        check_events(definition)
         values = params.typed(definition, texts)
         chosen = params.window(definition, window)
         body = {"pipeline": pipeline, "params": values, "window": chosen, "why": why, "at_us": at_us}

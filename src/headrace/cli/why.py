@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from headrace.cli.foreseen import subject_of
 from headrace.cli.here import Here, now_us, open_here
 from headrace.cli.names import LAST, run_named
 from headrace.cli.output import show_json, show_line
@@ -21,7 +22,8 @@ from headrace.models.controller import ControllerState
 from headrace.runs import reasons, run_reasons
 from headrace.runs.monitoring import PREFIX, first_window_end
 from headrace.runs.reasons import Reason
-from headrace.runs.run_reasons import AtWork, HeldBy
+from headrace.runs.run_reasons import NOT_IN_CODE, AtWork, HeldBy
+from headrace.runs.state import definition_of
 from headrace.settings import near
 from headrace.triggers.groups import EventGroup
 
@@ -33,6 +35,7 @@ app = make_app("why", "Say what waits or fails, the reason and the next step.")
 
 ACTIVE = ("waiting", "running", "cancelling")
 ENDED_BADLY = ("failed", "lost")
+RECENT_US = 86_400_000_000
 
 
 @app.default
@@ -59,17 +62,26 @@ def why(subject: str | None = None, /, *, common: Common = PLAIN) -> None:
 
 
 def everything(here: Here) -> Iterator[Reason]:
-    """All runs that have not ended, pipelines whose newest run went wrong, streams, monitors and models."""
+    """All runs that have not ended, pipelines whose newest run went wrong, streams, monitors and models.
+
+    What went wrong more than a day ago is one line.
+    """
     from headrace.store.sql.reads import runs
 
     if here.engine is None:
         yield Reason("engine", "stopped", reasons.NO_ENGINE, reasons.START_ENGINE)
         yield from of_requests(here)
+    yield from of_refused(here)
     for row in runs.runs(here.db, states=ACTIVE, limit=100):
         yield from of_run(here, row.run)
-    for row in runs.latest(here.db).values():
-        if row.state in ENDED_BADLY:
+    went_wrong = [row for row in runs.latest(here.db).values() if row.state in ENDED_BADLY]
+    old = [row for row in went_wrong if (row.ended_us or 0) < now_us() - RECENT_US]
+    for row in went_wrong:
+        if row not in old:
             yield from of_run(here, row.run)
+    if left := sorted(row.pipeline for row in old if definition_of(here.project, row.pipeline) is not None):
+        why = f"the newest run of {', '.join(left)} went wrong more than a day ago"
+        yield Reason("older runs", "failed", why, f"headrace why {shlex.quote(left[0])}")
     yield from of_rejected(here)
     project = here.project
     for name, pipeline in project.pipelines.items():
@@ -91,6 +103,7 @@ def about(here: Here, subject: str) -> Iterator[Reason]:
     is_known = False
     if here.engine is None:
         yield from of_requests(here, subject)
+    yield from of_refused(here, subject)
     if runs.run(here.db, subject) is not None:
         is_known = True
         yield from of_run(here, subject)
@@ -105,6 +118,11 @@ def about(here: Here, subject: str) -> Iterator[Reason]:
             yield from of(here, subject)
     if subject in project.models:
         yield from of_newest_version(here, subject)
+    if not is_known and (last := runs.runs(here.db, pipeline=subject, limit=1)):
+        is_known = True
+        yield Reason(f"pipeline {subject}", "gone", NOT_IN_CODE, f"headrace runs ls {shlex.quote(subject)}")
+        if last[0].state in (*ACTIVE, *ENDED_BADLY):
+            yield from of_run(here, last[0].run)
     if not is_known:
         names = [*project.pipelines, *project.streams, *project.monitors, *project.models]
         raise NotFoundError(
@@ -119,10 +137,27 @@ def of_requests(here: Here, subject: str | None = None) -> Iterator[Reason]:
     from headrace.store.sql.reads import inbox
 
     for asked in reversed(inbox.requests(here.db)):
-        what = next((asked.body[name] for name in ("pipeline", "run", "model") if name in asked.body), "")
+        what = subject_of(asked.body)
         if asked.status is None and subject in (None, what):
             why = f"{_verb(asked)} {what} is stored: {reasons.NO_ENGINE}"
             yield Reason(f"request {asked.id}", "waiting", why, reasons.START_ENGINE)
+
+
+def of_refused(here: Here, subject: str | None = None) -> Iterator[Reason]:
+    """What was asked and refused within the last day: of one thing, or all of it; unless the same was done since."""
+    from headrace.store.sql.reads import inbox
+
+    seen: set[tuple[str, str]] = set()
+    for asked in inbox.requests(here.db):
+        name = (_verb(asked), subject_of(asked.body))
+        is_old = (asked.answered_us or 0) < now_us() - RECENT_US
+        if asked.status is None or name in seen or is_old or subject not in (None, name[1]):
+            continue
+        seen.add(name)
+        if asked.status != "done":
+            told = asked.answer or {}
+            why = f"{' '.join(name)}: {told.get('code', '')} {told.get('message', '')}"
+            yield Reason(f"request {asked.id}", "refused", why, told.get("cure") or "")
 
 
 def of_rejected(here: Here) -> Iterator[Reason]:
@@ -171,6 +206,8 @@ def of_run(here: Here, run: str) -> list[Reason]:
         held_by=_held_by(here, row),
         at_work=() if row.cause == "here" else [AtWork(*held) for held in runs.attempts_at_work(here.db)],
         root=str(here.settings.root),
+        workers=here.settings.workers,
+        is_in_code=definition_of(here.project, row.pipeline) is not None,
     )
 
 
@@ -216,10 +253,10 @@ def _of_pipeline_itself(here: Here, name: str) -> list[Reason]:
     from headrace.store.sql.reads import streams
 
     definition = here.project.pipelines[name]
-    groups = [
-        msgspec.json.decode(row.held, type=EventGroup) for row in streams.triggers(here.db) if row.pipeline == name
-    ]
-    return reasons.of_pipeline(
+    rows = [row for row in streams.triggers(here.db) if row.pipeline == name]
+    groups = [msgspec.json.decode(row.held, type=EventGroup) for row in rows]
+    held = [Reason(f"trigger {row.slug}", "stopped", row.why, "mend it and save") for row in rows if row.why]
+    return held + reasons.of_pipeline(
         definition,
         paused_by=paused_by(here, name),
         next_slot_us=next_slot_us(definition, now_us()),

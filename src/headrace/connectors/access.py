@@ -112,6 +112,8 @@ class StoreAccess(ABC):
         return int(self.pin(f"table:{name}" if at_us is None else f"table:{name}@{at_us}", number))
 
     def _no_version(self, table: TableDef, version: int | None, at_us: int | None) -> NotFoundError:
+        if self.holdings.project.modules and table.name not in self.holdings.project.tables:
+            raise self.holdings.undeclared("table", table.name, self.holdings.project.tables)
         which = (
             f"version {version}" if version is not None else "version yet" if at_us is None else "version at that time"
         )

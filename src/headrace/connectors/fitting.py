@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from functools import cache
@@ -14,6 +15,7 @@ from headrace.base.instants import to_us
 from headrace.data.schema import polars as polars_schema
 from headrace.definitions.project import TopicDef
 from headrace.errors import ProjectError, SchemaError
+from headrace.settings import near
 
 INSTANT = pl.Datetime("us", "UTC")
 TAKEN_NAMES = ("_partition", "_offset", "_time", "_appended")  # hidden columns: where a row lies, and its times
@@ -27,7 +29,7 @@ _CURES = {
     "datetime": 'give an aware datetime, or ISO text such as "2013-03-01T05:00Z"',
     "date": 'give a date, or text such as "2013-03-01"',
     "bytes": "give bytes",
-    "json": "give lists, dicts and plain values",
+    "json": "give lists, dicts and plain values; JSON has no NaN and no infinity",
 }
 
 
@@ -41,7 +43,7 @@ def fit(topic: TopicDef, rows: pl.DataFrame | list[dict[str, Any]]) -> pl.DataFr
     given = _columns(rows) if isinstance(rows, list) else {column.name: column for column in rows.iter_columns()}
     _refuse_names(topic, given, len(rows))
     if topic.schema is not None:
-        _refuse_strangers(topic, given)
+        _refuse_strangers(topic, given, rows)
     height = len(rows)
     columns = [_fitted(topic, name, word, given.get(name), height) for name, word in words.items()]
     return pl.DataFrame(columns)
@@ -98,7 +100,9 @@ def cast(column: pl.Series, word: str) -> pl.Series:
     if word == "datetime":
         return _instants(column)
     if word == "json":
-        return pl.Series(column.name, [None if v is None else _json(v) for v in column.to_list()], dtype=pl.String)
+        return pl.Series(
+            column.name, [None if v is None else _json_or_none(v) for v in column.to_list()], dtype=pl.String
+        )
     if _is_castable(column.dtype, word):
         out = column.cast(dtype, strict=False)
         if word == "int" and column.dtype.is_float():
@@ -186,12 +190,14 @@ def misfit(topic: TopicDef, row: int, column: str, word: str, got: object) -> Sc
     )
 
 
-def _refuse_strangers(topic: TopicDef, given: dict[str, Any]) -> None:
+def _refuse_strangers(topic: TopicDef, given: Mapping[str, Any], rows: pl.DataFrame | list[dict[str, Any]]) -> None:
     declared = topic.schema or {}
     strangers = [name for name in given if name not in declared]
     if strangers:
+        name = strangers[0]
+        row = next((f"row {at}, " for at, row in enumerate(rows) if name in row), "") if isinstance(rows, list) else ""
         raise SchemaError(
-            f"column {strangers[0]!r} is not declared; the topic has {', '.join(declared)}",
+            f"{row}column {name!r} is not declared{near(name, declared)}; the topic has {', '.join(declared)}",
             where=f"topic {topic.name}",
             cure="leave it out, or add it to the topic's schema; nothing was appended",
             code="HR1210",
@@ -256,7 +262,29 @@ def _in_utc(column: pl.Series) -> pl.Series:
 
 
 def _json(value: object) -> str:
-    return msgspec.json.encode(value).decode()
+    text = msgspec.json.encode(value).decode()
+    if "null" in text and not _is_finite(msgspec.to_builtins(value)):  # they would be stored as null
+        raise ValueError("JSON has no NaN and no infinity")
+    return text
+
+
+def _json_or_none(value: object) -> str | None:
+    try:
+        return _json(value)
+    except ValueError:
+        return None
+
+
+def _is_finite(value: Any) -> bool:
+    match value:
+        case float():
+            return math.isfinite(value)
+        case dict():
+            return all(map(_is_finite, value.values()))  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        case list() | tuple():
+            return all(map(_is_finite, value))  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        case _:
+            return True
 
 
 def _int(value: object) -> int:

@@ -6,7 +6,7 @@ Cheap to make: the frame engine is imported when the first row is read.
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from headrace.data.partitions import resized
 from headrace.definitions.project import ModelDef, Project, SourceDef, TopicDef
 from headrace.errors import CodecError, NotFoundError
 from headrace.runs.facts import Value
+from headrace.settings import near
 from headrace.storage.local import LocalStorage
 from headrace.storage.values import Values
 from headrace.store.sql.connection import Database
@@ -81,8 +82,12 @@ class Holdings:
                 "read each topic by itself",
                 code="HR2050",
             )
-        raise NotFoundError(
-            f"the project {self.project.name!r} has no topic {name!r}",
+        raise self.undeclared("topic", name, self.project.topics)
+
+    def undeclared(self, kind: str, name: str, known: Iterable[str]) -> NotFoundError:
+        """The error for a dataset that no module of the project declares."""
+        return NotFoundError(
+            f"the project {self.project.name!r} has no {kind} {name!r}{near(name, known)}",
             cure="declare it in a module of the project; headrace check lists what was found",
             code="HR2050",
         )

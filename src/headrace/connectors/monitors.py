@@ -126,7 +126,11 @@ def _reasons(found: Judgement) -> list[str]:
     noise = found.performance.se if found.performance else None
     return [
         finding.reason
-        + (f" ± {noise:.4g}" if noise is not None and isinstance(finding.limit, PerformanceLimit) else "")
+        + (
+            f" ± {noise:.4g}"
+            if finding.judged and noise is not None and isinstance(finding.limit, PerformanceLimit)
+            else ""
+        )
         for finding in sorted(found.findings, key=lambda finding: not finding.crossed)  # what asks is said first
     ]
 

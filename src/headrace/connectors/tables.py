@@ -19,6 +19,7 @@ from headrace.definitions.project import TableDef
 from headrace.errors import RefusedError, SchemaError
 from headrace.host.failpoints import reach
 from headrace.runs.facts import TableWrite
+from headrace.settings import near
 
 if TYPE_CHECKING:
     from headrace.connectors.log import Pins
@@ -105,7 +106,11 @@ def fit(table: TableDef, rows: pl.DataFrame) -> pl.DataFrame:
     strangers = [name for name in rows.columns if name not in table.schema]
     missing = [name for name in table.schema if name not in rows.columns]
     if strangers or missing:
-        what = f"column {missing[0]!r} is missing" if missing else f"column {strangers[0]!r} is not declared"
+        what = (
+            f"column {missing[0]!r} is missing"
+            if missing
+            else f"column {strangers[0]!r} is not declared{near(strangers[0], table.schema)}"
+        )
         raise _misfit(table, f"{what}; the table has {', '.join(table.schema)}, the rows {', '.join(rows.columns)}")
     return pl.DataFrame([_cast(table, rows[name], word) for name, word in table.schema.items()])
 

@@ -8,13 +8,14 @@ from headrace.base.facts import Fact
 
 
 class Part(msgspec.Struct, frozen=True, array_like=True):
-    """One Parquet file of a table version; `window` where the table is written by window."""
+    """One Parquet file of a table version, written by `run`; `window` where the table is written by window."""
 
     path: str
     rows: int
     size_bytes: int
     digest: str
     window: tuple[int, int] | None = None
+    run: str = ""
 
 
 class TablePublished(Fact, frozen=True):

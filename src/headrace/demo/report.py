@@ -70,7 +70,9 @@ def terminal(story: Story) -> RenderableType:
     for name, value in story.lineage:
         lineage.add_row(Text(name), Text(value))
     counts = "  ".join(f"{value} {name}" for value, name in _counts(story))
-    return Group(curves, Text(), asks, Text(), lineage, Text(), Text(counts), Text(_schedule_line(story), style="dim"))
+    schedule = Text(_schedule_line(story), style="dim")
+    digest = Text(f"Digest of all predictions: {story.digest}")
+    return Group(curves, Text(), asks, Text(), lineage, Text(), Text(counts), schedule, digest)
 
 
 def _head(story: Story) -> str:

@@ -21,11 +21,21 @@ class Loaded:
 
 
 class Loading:
-    """`load` loads the project in a process of its own; `ring` wakes the loop from another thread."""
+    """`load` loads the project in a process of its own; `ring` wakes the loop from another thread.
 
-    def __init__(self, load: Callable[[], LoadedCode], ring: Callable[[], object]) -> None:
-        self._load, self._ring = load, ring
+    `text` is the version of the files as they are now, which costs no import.
+    """
+
+    def __init__(self, load: Callable[[], LoadedCode], ring: Callable[[], object], text: Callable[[], str]) -> None:
+        self._load, self._ring, self._text = load, ring, text
         self._done: queue.SimpleQueue[Loaded] = queue.SimpleQueue()
+
+    def has_changed(self, code: str) -> bool:
+        """Whether the files are others than those of this version; also where they cannot be read."""
+        try:
+            return self._text() != code
+        except (HeadraceError, OSError):  # loading them says why
+            return True
 
     def now(self, request: int | None = None) -> Loaded:
         try:

@@ -51,12 +51,15 @@ class Lookout:
         if changes == self._changes:
             return []
         self._listener.woken()
-        events = self._waiting(state) if self._serves else []
         marks = self._store.watermarks(state.project)
-        if marks != state.desks.watermarks and not self._suspicion:
-            events.append(WatermarksRead(marks))
+        heard: list[Event] = [] if marks == state.desks.watermarks else [WatermarksRead(marks)]
+        waiting = self._waiting(state) if self._serves else []
+        if heard and self._suspicion:
+            if not state.desks.watermarks:  # an engine that has just begun: no request is decided without them
+                return heard
+            heard = []
         self._changes = changes  # only now: what could not be read is looked at again
-        return events
+        return [*heard, *waiting]  # in this order: the window of a training ends where the watermarks stand
 
     def forget(self) -> None:
         """What was given is given again at the next look."""

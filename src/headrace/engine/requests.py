@@ -71,7 +71,7 @@ def _retry(request: Request, store: EngineStore, current: str) -> RetryAsked:
     if code is not None:
         code = current if code == "current" else code
         _check_same_graph(row, code, store)
-    return RetryAsked(name, by, row.generation + 1, code, request.id)
+    return RetryAsked(name, by, row.generation + 1, code, request.id, row.key)
 
 
 def _check_same_graph(row: RunRow, code: str, store: EngineStore) -> None:

@@ -30,6 +30,7 @@ HOLDS_TOO_LONG_S = 2.0
 WATCH_S = 0.5
 CHANGING_S = 0.02  # how often it is looked at whether stream processes have left
 LOOK_AFTER_RUNS_US = 2_000_000
+LOOK_AFTER_STORE_US = 1_000_000
 DEAD = "the process that ran it died"
 
 Notice = Callable[[str], None]
@@ -40,6 +41,10 @@ class OpenRuns(Protocol):
 
     def open_runs(self, prefix: str) -> list[ActiveRun]: ...
     def holder(self) -> tuple[int, float] | None: ...
+    def refuse_elsewhere(self) -> None:
+        """Raises StoreError where the store at its path is not the one that is open."""
+        ...
+
     def partitions(self) -> dict[str, int]:
         """Topic → how many partitions it was declared with when its first rows came."""
         ...
@@ -94,13 +99,17 @@ class Service:
         self._code_folder, self._locks, self._lock_of = code_folder, locks, lock_of
         self._stream_processes, self._notice = stream_processes, notice
         self._is_over = threading.Event()
-        self._looked_us = 0
+        self._looked_us = self._found_us = 0  # after runs of others, after the store
         self._serving = ""
+        self._was_refused = False  # what was loaded last could not be deployed
         self._undeployed: Loaded | None = None  # the store has refused it
         self._said_at: dict[str, tuple[int, str]] = {}  # log of a shard → its head after what was said, and what
 
     def run(self, should_stop: Callable[[], bool], *, watched: Path | None = None) -> None:
-        """Start, deploy what is there, serve. With `watched`, load again whenever a file in it changes."""
+        """Start, deploy what is there, serve. With `watched`, load again whenever a file in it changes.
+
+        Raises StoreError where the store was deleted or moved.
+        """
         threads = [threading.Thread(target=self._watch_lock, name="headrace-lock-watch", daemon=True)]
         if watched is not None:
             follow = self.loading.follow_files
@@ -120,13 +129,15 @@ class Service:
     def _begin(self) -> None:
         self.engine.start()
         known = self.engine.machine.state.code
-        if known and (self._code_folder / known).exists():
-            # What was deployed goes on at once; whether the files have changed since is looked at beside it.
+        if known and (self._code_folder / known).exists() and not self.loading.has_changed(known):
+            # What was deployed goes on at once; what else may have changed (settings, say) is looked at beside it.
             self._serve(known)
             self._notice(f"serves {known}, deployed before: {_in_words(self.engine.machine.state.project)}")
             self.loading.aside()
-        else:
-            self._take(self.loading.now())
+            return
+        if known:  # neither a row nor a request is given to code that is not the user's any more
+            self._notice(f"the files have changed since {known} was deployed: they are loaded first")
+        self._take(self.loading.now())
 
     # -- deploying -----------------------------------------------------------------------------------------------
 
@@ -145,9 +156,12 @@ class Service:
             if loaded.request is None:  # a request is in its row, and is heard again
                 self._undeployed = loaded
             return
+        was_refused, self._was_refused = self._was_refused, False
         if is_new or not self._serving:
             self._notice(f"deployed {code.code}: {_in_words(code.project)}")
             self._serve(code.code)
+        elif was_refused:
+            self._notice(f"clean again: the files are version {code.code}, which is in force")
 
     def _wrong(self, code: LoadedCode) -> tuple[str, str] | None:
         """Why it cannot be deployed: an error code, and the words."""
@@ -161,6 +175,7 @@ class Service:
         return None
 
     def _refuse(self, request: int | None, code: str, why: str) -> None:
+        self._was_refused = True
         in_force = self.engine.machine.state.code
         kept = f"version {in_force} stays in force" if in_force else "nothing is deployed yet"
         self._notice(f"{why}\nnot deployed; {kept}")
@@ -177,6 +192,10 @@ class Service:
     # -- looking after others ------------------------------------------------------------------------------------
 
     def _tend(self) -> None:
+        now_us = self.engine.clock.monotonic_us()
+        if now_us - self._found_us >= LOOK_AFTER_STORE_US:
+            self._found_us = now_us
+            self.others.refuse_elsewhere()
         undeployed = self._undeployed
         if undeployed is not None and self.engine.is_working:
             self._undeployed = None
@@ -189,7 +208,6 @@ class Service:
                 self._say_at_shards(death)
             except HeadraceError as error:  # it dies again, and then it is said again
                 self._notice(str(error))
-        now_us = self.engine.clock.monotonic_us()
         if now_us - self._looked_us >= LOOK_AFTER_RUNS_US:
             self._looked_us = now_us
             try:
@@ -228,7 +246,10 @@ class Service:
         """A child that holds the store too long keeps everyone waiting: tell it to leave, then end it. Name anyone else."""
         told = named = 0
         while not self._is_over.wait(WATCH_S):
-            held = self.others.holder()
+            try:
+                held = self.others.holder()
+            except (OSError, StoreError):  # the lock cannot be looked at: whoever writes is told why
+                continue
             if held is None or held[1] < HOLDS_TOO_LONG_S or held[0] == os.getpid():
                 continue
             pid, seconds = held

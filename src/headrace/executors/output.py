@@ -9,11 +9,12 @@ import logging
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
-from headrace.executors.redaction import redacted, redacted_bytes
+from headrace.executors.redaction import redacted_bytes
 from headrace.runs.facts import LogSpan
 
 _REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
@@ -38,8 +39,8 @@ class LogFile:
         self._end = end
         return span
 
-    def write(self, text: str) -> None:
-        self._lines.write(text.encode("utf-8", "backslashreplace"))
+    def write(self, body: bytes) -> None:
+        self._lines.write(body)
 
     def close(self) -> None:
         os.close(self.fd)
@@ -84,12 +85,18 @@ class ProcessOutput:
         _log_to(_Stderr())
 
     def span(self) -> LogSpan | None:
+        """What the attempt wrote. The task may have put anything in the place of its output, or have closed it."""
+        left = getattr(sys, "stdout", None), getattr(sys, "stderr", None)
+        sys.stdout, sys.stderr = self._own
+        for output, own in zip(left, self._own, strict=True):
+            if output is not own:
+                with suppress(Exception):  # none at all, or one of the task's own, which does not cost it its result
+                    cast(TextIO, output).flush()
         try:
             sys.stdout.flush()
             sys.stderr.flush()
         except (ValueError, OSError):  # the task closed them; the next one gets new ones
             self._open()
-        sys.stdout, sys.stderr = self._own  # the task may have put others in their place
         return self._log.span()
 
     def _open(self) -> None:
@@ -105,33 +112,43 @@ class Tee:
     def __init__(self, log: LogFile) -> None:
         self._log = log
         self._before: tuple[TextIO, TextIO] = (sys.stdout, sys.stderr)
-        self._handler = logging.StreamHandler(_Copy(log))
+        self._own: tuple[TextIO, ...] = ()
+        self._handler = logging.StreamHandler(_text(_Copy(log)))
         self._handler.setFormatter(_LogFormat())
 
     def __enter__(self) -> None:
         self._before = (sys.stdout, sys.stderr)
-        sys.stdout, sys.stderr = _Copy(self._log, sys.stdout), _Copy(self._log, sys.stderr)
+        self._own = tuple(_text(_Copy(self._log, shown)) for shown in self._before)
+        sys.stdout, sys.stderr = self._own
         logging.getLogger().addHandler(self._handler)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         logging.getLogger().removeHandler(self._handler)
         sys.stdout, sys.stderr = self._before
+        for text in self._own:
+            if not text.closed:  # the task may have
+                text.flush()  # what it printed without an end of line
 
 
-class _Copy(io.TextIOBase):
+class _Copy(io.RawIOBase):
+    """What lies below the text: gets whole lines, for the log and for where they went before."""
+
     def __init__(self, log: LogFile, shown: TextIO | None = None) -> None:
         self._log, self._shown = log, shown
 
-    def write(self, text: str, /) -> int:
-        shown = redacted(text)
-        self._log.write(shown)
+    def write(self, body: Any, /) -> int:
+        found = redacted_bytes(bytes(body))
+        self._log.write(found)
         if self._shown is not None:
-            self._shown.write(shown)
-        return len(text)
+            self._shown.write(found.decode("utf-8", "replace"))
+        return len(body)
 
     def flush(self) -> None:
-        if self._shown is not None:
+        if self._shown is not None and not self._shown.closed:
             self._shown.flush()
+
+    def writable(self) -> bool:
+        return True
 
     def isatty(self) -> bool:
         return self._shown is not None and self._shown.isatty()
@@ -174,7 +191,10 @@ def text_output(fd: int) -> TextIO:
 
     A value that comes in pieces is found where they make up one line.
     """
-    body = _Redacting(fd)
+    return _text(_Redacting(fd))
+
+
+def _text(body: io.RawIOBase) -> TextIO:
     return io.TextIOWrapper(body, encoding="utf-8", errors="backslashreplace", line_buffering=True)  # pyright: ignore
 
 

@@ -24,6 +24,7 @@ import msgspec
 from headrace.errors import RefusedError
 from headrace.executors.attempt import AttemptCancelled, AttemptRunner, failure
 from headrace.executors.channel import Channel
+from headrace.executors.limits import Limits
 from headrace.executors.output import LogFile, ProcessOutput
 from headrace.executors.parts import Parts
 from headrace.executors.protocol import Broken, Cancel, PinAnswer, PinAsked, Ready, Setup, Start, Stop
@@ -50,6 +51,7 @@ class Worker:
         self._in_task = False
         self._is_poked = False
         self._is_stopping = False
+        self._limits, self._is_limited = Limits(), False
         signal.signal(signal.SIGINT, self._poked)
 
     def serve(self, first: list[Any]) -> None:
@@ -62,6 +64,9 @@ class Worker:
                     return
                 self._take(self._channel.receive())
             self._run(self._queue.popleft())
+            if self._is_limited:  # what waits was not begun, and goes to another worker
+                self._channel.flush()
+                return
 
     def _run(self, start: Start) -> None:
         self._serial = start.serial
@@ -79,6 +84,7 @@ class Worker:
             os._exit(0)
         self._cancelled.discard(start.serial)
         os.fchdir(self._root)  # where the next task expects to be
+        self._is_limited = not self._limits.restore()
         span = self._output.span()
         if span is not None:
             report = msgspec.structs.replace(report, log=span)

@@ -17,6 +17,9 @@ from headrace.graph.pipeline import Pipeline
 from headrace.graph.stream import Stream
 from headrace.graph.syntax import syntax_problems
 
+_NEEDS_EVENTS = "it takes hr.Events, which only the rows of a topic bring"
+_ON_EVENT = "triggers=[hr.event(topic)] starts it for each row"
+
 
 def check(loaded: Loaded) -> tuple[Problem, ...]:
     """All findings, those of loading included, in order of file and line; each once."""
@@ -53,8 +56,16 @@ def _triggers(pipeline: Pipeline[..., Any]) -> Iterator[Problem]:
         and not any(is_named(hints(pipeline.fn).get(parameter.name), "headrace.data", n) for n in ("Window", "Events"))
     ]
     seen: set[str] = set()
+    takes_events = _takes(pipeline.fn, "Events")
+    if takes_events and not pipeline.triggers:
+        yield Problem(
+            "HR1108", f"nothing starts {pipeline.name}: {_NEEDS_EVENTS}", pipeline.where, _ON_EVENT, "warning"
+        )
     for trigger in pipeline.triggers:
         definition = trigger.definition
+        if takes_events and not isinstance(definition, OnEvent):
+            message = f"{pipeline.name} cannot be started by this trigger: {_NEEDS_EVENTS}"
+            yield Problem("HR1108", message, trigger.where, f"take this trigger off; {_ON_EVENT}")
         if needed:
             message = f"a trigger cannot fill {', '.join(needed)} of {pipeline.name}"
             yield Problem("HR1108", message, trigger.where, "give it a default")

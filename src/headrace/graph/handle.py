@@ -88,7 +88,7 @@ class Handle(Placeholder):
             + (f" (called at {reached})" if reached not in (None, here) else ""),
             where=here,
             cure=cure or _cure(self),
-            code="HR1101",
+            code="HR1106",
         )
 
 

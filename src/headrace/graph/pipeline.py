@@ -14,7 +14,7 @@ from headrace.data.names import checked_name
 from headrace.data.recording import act_now
 from headrace.data.where import line_of, user_line
 from headrace.definitions.project import Schedule
-from headrace.errors import GraphError
+from headrace.errors import GraphError, ProjectError
 from headrace.graph.recorder import active
 from headrace.graph.signature import bind
 from headrace.graph.task import Task
@@ -156,7 +156,10 @@ def pipeline(
 
 
 def _scheduled(text: str, timezone: str, catchup: bool, start: datetime | date | str | None) -> Trigger:
-    parse_schedule(text, timezone)
+    try:
+        parse_schedule(text, timezone)
+    except ProjectError as error:
+        raise GraphError(error.message, where=user_line(), cure=error.cure, code="HR1102") from None
     return Trigger(
         Schedule(
             expression=text,

@@ -68,8 +68,16 @@ class Task(Generic[P, R_co]):
     def map(self: _One[dict[str, Any], R], items: pl.DataFrame, /) -> list[R]: ...
     @overload
     def map(self: _One[A, R], items: Iterable[A], /) -> list[R]: ...
-    def map(self, items: Any, /) -> Any:
+    def map(self, items: Any, /, *further: object, **named: object) -> Any:
         """One call per item; the value is the list of the results, in order. A frame maps over its rows as dicts."""
+        if further or named:
+            rest = ", ".join((*("…" for _ in further), *(f"{name}=…" for name in named)))
+            raise GraphError(
+                f"{self.name}.map takes the items and nothing else, got {rest} as well",
+                where=user_line(),
+                cure=f"write the call out: hr.map(lambda item: {self.name}(item, {rest}), items)",
+                code="HR1102",
+            )
         return map_over(cast("Callable[[Any], Any]", self), items)
 
     def using(self, **options: Unpack[TaskOptions]) -> Task[P, R_co]:

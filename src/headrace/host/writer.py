@@ -25,6 +25,7 @@ class Writer:
         self.log, self.owner = log, owner
         self.state = LogState(0)
         self._store = store
+        self.is_unsure = False  # what became of the last append
 
     def look(self) -> None:
         """See where the log is: what is read of the rows from here on may be decided on in `take`.
@@ -34,7 +35,7 @@ class Writer:
         found = self._store.log(self.log)
         if self.state.owner == self.owner and (found.epoch, found.owner) != (self.state.epoch, self.owner):
             raise self._superseded(found)
-        self.state = found
+        self.state, self.is_unsure = found, False
 
     def take(self, now_us: int, facts: Sequence[Fact] = ()) -> None:
         """Take the log over as it was seen, with the first facts: whoever wrote it before is fenced from here on.
@@ -59,9 +60,26 @@ class Writer:
             raise self._superseded(found)
         return found == after
 
+    def make_sure(self) -> None:
+        """Before more is written: where the log could not be read after an error, it is to be as it was before.
+
+        Raises SupersededError where it is not: what was decided meanwhile was decided without what stands there.
+        """
+        if self.is_unsure:
+            found = self._store.log(self.log)
+            if found != self.state:
+                raise self._superseded(found)
+            self.is_unsure = False
+
     def _superseded(self, found: LogState) -> SupersededError:
+        is_own = (found.epoch, found.owner) == (self.state.epoch, self.owner)
+        what = (
+            "what this process has written last is not what it knows of"
+            if is_own
+            else "another process has taken this log"
+        )
         return SupersededError(
-            f"another process has taken this log: its last fact is {found.head}, its owner {found.owner or 'nobody'}",
+            f"{what}: its last fact is {found.head}, its owner {found.owner or 'nobody'}",
             where=self.log,
             cure="this one must stop acting for it",
         )
@@ -87,12 +105,19 @@ def append_all(store: Store, additions: Sequence[Addition]) -> None:
 
 
 def _commit(store: Store, steps: Sequence[tuple[Writer, Append, LogState]]) -> None:
+    for writer, _, _ in steps:
+        writer.make_sure()
     try:
         store.commit([append for _, append, _ in steps])
     except StoreError:
         # The outcome is unknown until a log was read. It was one transaction: what holds for one log holds for all.
         writer, _, after = steps[0]
-        if not writer.has_written(after):
+        for one, _, _ in steps:
+            one.is_unsure = True
+        is_written = writer.has_written(after)
+        for one, _, _ in steps:
+            one.is_unsure = False
+        if not is_written:
             raise
     for writer, _, after in steps:
         writer.state = after

@@ -10,6 +10,7 @@ import polars as pl
 
 from headrace.connectors.appends import history_topic, partitions
 from headrace.connectors.blob import APPENDED, HIDDEN, OFFSET, TIME, cut, decode, piece, unpack
+from headrace.connectors.here import CLIENTS
 from headrace.connectors.log import Log
 from headrace.definitions.project import Project, StreamDef, TopicDef
 from headrace.errors import NotFoundError
@@ -139,7 +140,8 @@ class _Tracer:
             says = (f"attempt {attempt.attempt} of item {attempt.item}, accepted {words.moment(attempt.at_us)}",)
             source = Step("task", attempt.node, says, {"run": attempt.run}, (self._run(attempt.run),))
         else:
-            source = Step("client", origin.blob.log, (f"appended {words.moment(origin.blob.at_us)}",))
+            who = "outside of runs" if origin.blob.log == CLIENTS else origin.blob.log
+            source = Step("client", who, (f"appended {words.moment(origin.blob.at_us)}",))
         fates = tuple(self._fates(topic, partition, offset))
         return Step(step.kind, step.name, (*step.says, *fates), step.data, (source,))
 
@@ -229,7 +231,9 @@ class _Tracer:
         says, data = words.run(row)
         if not self._is_new("run", run):
             return Step("run", run, says[:1], {"run": run})
-        sources = [self._read(kind, name, pin) for kind, name, pin in lineage.read_by(self._db, run)]
+        of_events = {topic for topic, *_ in row.events}  # told below, with the exact rows
+        reads = lineage.read_by(self._db, run)
+        sources = [self._read(kind, name, pin) for kind, name, pin in reads if kind != "topic" or name not in of_events]
         if row.events:
             ranges = [[partition, first, end] for _, partition, first, end in row.events]
             sources.append(self._topic_step(row.events[0][0], ranges))

@@ -35,6 +35,12 @@ class RunStarted(msgspec.Struct, frozen=True, tag=True):
     run: str
 
 
+class Retried(msgspec.Struct, frozen=True, tag=True):
+    """A person wants a training that has ended to go again; accepted where the state waits for `run` then."""
+
+    run: str
+
+
 class RunEnded(msgspec.Struct, frozen=True, tag=True):
     """A run reached its end; cancelled and skipped runs have not succeeded."""
 
@@ -66,7 +72,7 @@ class Unblock(msgspec.Struct, frozen=True, tag=True):
     """The data contract holds again."""
 
 
-Evidence = Ask | RunStarted | RunEnded | Registered | Judged | Block | Unblock
+Evidence = Ask | RunStarted | Retried | RunEnded | Registered | Judged | Block | Unblock
 
 
 class ControllerState(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,6 +132,8 @@ def decide(state: ControllerState, evidence: Evidence, *, cooldown_us: int) -> D
             return _on_ask(state, evidence, cooldown_us)
         case RunStarted(run):
             return _on_started(state, run)
+        case Retried(run):
+            return _on_retried(state, run)
         case RunEnded(run, succeeded):
             return _on_ended(state, run, succeeded, cooldown_us)
         case Registered(run, version):
@@ -187,6 +195,14 @@ def _on_started(state: ControllerState, run: str) -> Decision:
     if state.phase != "asked":
         return _stay(state, _foreign_run(state, run))
     return _stay(msgspec.structs.replace(state, phase="training", run=run), f"run {run} is training")
+
+
+def _on_retried(state: ControllerState, run: str) -> Decision:
+    """No new ask: it still serves the one that it was made for, so neither a cool-down nor a block holds it up."""
+    busy = _busy(state)
+    if busy is not None:
+        return _stay(state, f"suppressed: {busy}")
+    return _stay(msgspec.structs.replace(state, phase="training", run=run), f"run {run} is training again")
 
 
 def _on_registered(state: ControllerState, run: str, version: int) -> Decision:

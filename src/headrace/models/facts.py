@@ -56,7 +56,7 @@ class VersionRejected(Fact, frozen=True):
 
 
 class RetrainAsked(Fact, frozen=True):
-    """Somebody asked for a retraining, and what the controller answered."""
+    """Somebody asked for a retraining, and what the controller answered. `key` is that of the trigger that fired."""
 
     model: str
     by: str
@@ -65,6 +65,7 @@ class RetrainAsked(Fact, frozen=True):
     accepted: bool
     why: str
     at_us: int
+    key: str = ""
 
 
 class ControllerMoved(Fact, frozen=True):

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from headrace.definitions.project import PipelineDef
+from headrace.definitions.project import ModelDef, PipelineDef
 from headrace.runs.progress import Progress
 
 
 @dataclass(slots=True)
 class Active:
-    """`waits` are topics whose watermark must pass the window's end before anything starts."""
+    """`waits` are topics whose watermark must pass the window's end before anything starts.
+
+    `model` is what it registers, with the policy of its own code version.
+    """
 
     run: str
     pipeline: str
@@ -31,6 +34,7 @@ class Active:
     has_started: bool = False
     generation: int = 1
     created_us: int = 0
+    model: ModelDef | None = None
     number: int = 0  # in which order this engine took it in
 
     def behind(self, watermarks: dict[str, int]) -> tuple[str, ...]:

@@ -56,6 +56,7 @@ def _created(state: State, fact: f.RunCreated) -> None:
     active = Active(
         fact.run, fact.pipeline, fact.code, definition, Progress(plan, params), fact.cause, params, fact.window,
         fact.events, fact.max_lost, fact.waits, created_us=fact.at_us,
+        model=state.project.models.get(definition.registers or ""),
     )  # fmt: skip
     state.keys.add(fact.key)
     take_in(state, active)

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from headrace.definitions.project import PipelineDef
+from headrace.definitions.project import OnEvent, PipelineDef
 from headrace.errors import RefusedError
 from headrace.runs import events as e
 from headrace.runs import facts as f
@@ -19,6 +19,8 @@ from headrace.runs.state import State
 def on_run_asked(state: State, event: e.RunAsked) -> Iterator[Outcome]:
     definition = state.pipeline(event.pipeline)
     check_params(definition, event.params)
+    if not event.events:
+        check_events(definition)
     if event.key in state.keys:
         raise RefusedError(
             f"the key {event.key!r} was asked for twice at once", cure="ask again: the answer is then the same run"
@@ -46,6 +48,7 @@ def on_cancel(state: State, event: e.CancelAsked) -> Iterator[Outcome]:
 def on_retry(state: State, event: e.RetryAsked) -> Iterator[Outcome]:
     if event.run in state.runs or event.run in state.reviving:
         raise RefusedError(f"run {event.run} has not ended", cure="wait for it, or cancel it first", code="HR3011")
+    yield from state.desks.on_retry(state, event)
     yield f.RunRetried(event.run, event.generation, state.now_us, event.by, event.code or "")
     yield ReloadRun(event.run)
     yield from answered(state, event.request, {"run": event.run})
@@ -72,6 +75,18 @@ def answered(state: State, request: int | None, answer: dict[str, Any], status: 
     """The answer, where somebody waits for one."""
     if request is not None:
         yield f.RequestAnswered(request, status, answer, state.now_us)
+
+
+def check_events(definition: PipelineDef) -> None:
+    """Raises RefusedError for a pipeline that takes rows as its events: only its trigger can give them."""
+    if all(p.kind != "events" for p in definition.params):
+        return
+    topics = [trigger.topic for trigger in definition.triggers if isinstance(trigger, OnEvent)]
+    raise RefusedError(
+        f"{definition.name} is started by rows of {' or '.join(topics) or 'a topic, and it has no trigger for one'}",
+        cure=f"headrace topics append {topics[0]} …" if topics else "give it one: triggers=[hr.event(topic)]",
+        code="HR3021",
+    )
 
 
 def check_params(definition: PipelineDef, params: dict[str, Any]) -> None:

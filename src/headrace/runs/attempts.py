@@ -27,6 +27,11 @@ def on_done(state: State, event: e.AttemptDone, heard: Heard) -> Iterator[Outcom
         if unfit is not None:  # its rows are to be fitted to those columns, and only the task can make them again
             yield loss(state, active, flight, f"another writer gave the topic {unfit} its columns meanwhile")
             continue
+        overlap = state.desks.tables.unfit(active.run, event.effects.tables)
+        if overlap is not None:
+            error = f"RefusedError {overlap.code}: {overlap.message}; {overlap.cure}"
+            yield failure(state, active, flight, error, "", event.log, retryable=False)
+            continue
         yield f.AttemptSucceeded(
             *_place(flight), state.now_us, event.took_us, event.result, log=event.log, reads=event.reads
         )

@@ -11,13 +11,13 @@ from typing import Any
 
 from headrace.base.facts import Fact
 from headrace.data.facts import TopicShaped
-from headrace.definitions.project import PipelineDef
-from headrace.errors import RefusedError
+from headrace.definitions.project import ModelDef, PipelineDef
 from headrace.runs import facts as f
 from headrace.runs.commands import ReadSlots
 from headrace.runs.creation import run_window
 from headrace.runs.effects import Effects
-from headrace.runs.events import AliasAsked, RunAsked, TriggerSeen
+from headrace.runs.events import AliasAsked, RetryAsked, RunAsked, TriggerSeen
+from headrace.runs.firing import Firing, fire
 from headrace.runs.monitoring import MonitorDesk
 from headrace.runs.office import Office
 from headrace.runs.pool import Flight
@@ -70,6 +70,7 @@ class Desks:
         """Runs that time or a watermark has made due."""
         if self.fires_triggers:
             yield from self.schedules.due(office, now_us, self.paused, self.models)
+            yield from self.models.due(office)
             yield from self.monitors.due(office, self.watermarks, self.models)
 
     def on_run_asked(self, office: Office, definition: PipelineDef, event: RunAsked) -> Iterator[Fact]:
@@ -105,7 +106,8 @@ class Desks:
 
     def on_published(self, office: Office, table: str, version: int) -> Iterator[Fact]:
         if self.fires_triggers:
-            yield from self.tables.on_published(office, table, version, self.paused)
+            paused, watermarks = self.paused, self.watermarks
+            yield from self.tables.on_published(office, table, version, paused, watermarks, self.models)
 
     def on_trigger(self, office: Office, event: TriggerSeen) -> Iterator[Fact]:
         """An event group is complete: exactly one run, or one recorded suppression."""
@@ -115,28 +117,18 @@ class Desks:
         elif event.pipeline in self.paused:
             why = "the pipeline is paused"
         else:
-            try:
-                window = run_window(definition, event.event_time_us)
-            except RefusedError as error:
-                why = error.message
-            else:
-                yield f.RunCreated(
-                    office.new_id(),
-                    event.pipeline,
-                    office.code,
-                    event.key,
-                    "event",
-                    office.now_us,
-                    {},
-                    window,
-                    event.ranges,
-                    max_lost=office.max_lost,
-                )
-                return
+            rows = sum(end - first for _, _, first, end in event.ranges)
+            seen = f"{rows} row{'s' if rows != 1 else ''} of {', '.join(sorted({r[0] for r in event.ranges}))}"
+            firing = Firing("event", event.key, event.event_time_us, seen, event.ranges)
+            yield from fire(office, definition, firing, self.models)
+            return
         yield f.TriggerSuppressed(event.pipeline, event.key, why, office.now_us)
+
+    def on_retry(self, office: Office, event: RetryAsked) -> Iterator[Fact]:
+        yield from self.models.on_retry(office, event)
 
     def on_alias(self, office: Office, event: AliasAsked) -> Iterator[Fact]:
         yield from self.models.move_alias(office, event)
 
-    def on_run_ended(self, office: Office, definition: PipelineDef, ended: f.RunEnded) -> Iterator[Fact]:
-        yield from self.models.on_run_ended(office, definition, ended)
+    def on_run_ended(self, office: Office, model: ModelDef | None, ended: f.RunEnded) -> Iterator[Fact]:
+        yield from self.models.on_run_ended(office, model, ended)

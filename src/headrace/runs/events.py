@@ -46,13 +46,14 @@ class CancelAsked:
 
 @dataclass(frozen=True, slots=True)
 class RetryAsked:
-    """An ended run goes again from where it failed; `generation` is the one that it becomes."""
+    """An ended run goes again from where it failed; `generation` is the one that it becomes, `key` is the run's."""
 
     run: str
     by: str
     generation: int
     code: str | None = None
     request: int | None = None
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ def ending(state: State, active: Active, run_state: str, why: str) -> Iterator[F
     """The run's end, and what its pipeline's model makes of it."""
     ended = f.RunEnded(active.run, run_state, state.now_us, why)
     yield ended
-    yield from state.desks.on_run_ended(state, active.definition, ended)
+    yield from state.desks.on_run_ended(state, active.model, ended)
 
 
 def _fact_of(run: str, todo: Expand | Skip) -> Fact:

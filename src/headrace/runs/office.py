@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from headrace.definitions.project import Project
+from headrace.definitions.project import ModelDef, Project
 
 
 class Office(Protocol):
@@ -22,3 +22,4 @@ class Office(Protocol):
     def wake_in(self, delay_us: int) -> None: ...
     def is_active(self, pipeline: str) -> bool: ...
     def window_of(self, run: str) -> tuple[int, int] | None: ...
+    def model_of(self, run: str) -> ModelDef | None: ...

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from headrace.base.facts import Fact
+from headrace.base.instants import iso
 from headrace.data.facts import Part, TablePublished
 from headrace.definitions.project import Updated
 from headrace.errors import RefusedError
 from headrace.runs import facts as f
-from headrace.runs.creation import run_window
+from headrace.runs.firing import Firing, fire
 from headrace.runs.path import path_text
 from headrace.runs.pool import Flight
 from headrace.runs.rows import Restored
+from headrace.runs.training import ModelDesk, reached
 
 if TYPE_CHECKING:
     from headrace.runs.office import Office
@@ -38,7 +40,7 @@ class TableDesk:
     def published(self, office: Office, run: str, flight: Flight, write: f.TableWrite) -> TablePublished:
         """The next version of the table, with what an accepted attempt wrote."""
         number, parts = self.newest.get(write.table, (0, ()))
-        part = Part(write.path, write.rows, write.size_bytes, write.digest, write.window)
+        part = Part(write.path, write.rows, write.size_bytes, write.digest, write.window, run)
         parts = next_parts(parts, part, write.mode)
         return TablePublished(
             write.table,
@@ -54,45 +56,74 @@ class TableDesk:
             path_text(flight.path),
         )
 
-    def on_published(self, office: Office, table: str, version: int, paused: set[str]) -> Iterator[Fact]:
-        """Runs of the pipelines that are triggered by this table: one per version."""
+    def unfit(self, run: str, writes: Iterable[f.TableWrite]) -> RefusedError | None:
+        """Why one of these cannot become a part of its table, or None."""
+        for write in writes:
+            _, parts = self.newest.get(write.table, (0, ()))
+            if write.mode == "window" and write.window is not None:
+                cut = next(
+                    (p.window for p in parts if p.run != run and p.window and _cuts(write.window, p.window)), None
+                )
+                if cut is not None:
+                    return _overlap(write.table, write.window, cut)
+        return None
+
+    def on_published(
+        self,
+        office: Office,
+        table: str,
+        version: int,
+        paused: set[str],
+        watermarks: dict[str, int],
+        models: ModelDesk,
+    ) -> Iterator[Fact]:
+        """What the pipelines do that are triggered by this table: one run or suppression per version."""
         for definition in office.project.pipelines.values():
             if not any(isinstance(t, Updated) and t.table == table for t in definition.triggers):
                 continue
             key = f"updated:{definition.name}:{table}:{version}"
-            try:
-                window = run_window(definition, office.now_us)
-            except RefusedError as error:
-                yield f.TriggerSuppressed(definition.name, key, error.message, office.now_us)
-                continue
             if definition.name in paused:
                 yield f.TriggerSuppressed(definition.name, key, "the pipeline is paused", office.now_us)
                 continue
-            yield f.RunCreated(
-                office.new_id(),
-                definition.name,
-                office.code,
-                key,
-                "updated",
-                office.now_us,
-                {},
-                window,
-                why=f"{table} version {version}",
-                max_lost=office.max_lost,
-            )
+            is_training = definition.registers is not None
+            about_us = reached(office, definition, watermarks) if is_training else office.now_us
+            yield from fire(office, definition, Firing("updated", key, about_us, f"{table} version {version}"), models)
 
 
 def next_parts(parts: tuple[Part, ...], new: Part, mode: str) -> tuple[Part, ...]:
-    """The parts of the next version: the same window written again gives the same table.
+    """The parts of the next version: a window written again gives the same table.
 
-    >>> a, b = Part("a", 1, 1, "", (0, 1)), Part("b", 1, 1, "", (1, 2))
-    >>> [p.path for p in next_parts((a, b), Part("c", 1, 1, "", (0, 1)), "window")]
+    By window a part replaces those of other runs that lie within its window; what one run writes, as the items of a
+    map do, stands together.
+
+    >>> a, b = Part("a", 1, 1, "", (0, 1), "r1"), Part("b", 1, 1, "", (1, 2), "r2")
+    >>> [p.path for p in next_parts((a, b), Part("c", 1, 1, "", (0, 1), "r3"), "window")]
     ['b', 'c']
+    >>> [p.path for p in next_parts((a, b), Part("c", 1, 1, "", (0, 1), "r1"), "window")]
+    ['a', 'b', 'c']
     """
     match mode:
         case "window":
-            return (*(p for p in parts if p.window != new.window), new)
+            return (*(p for p in parts if p.run == new.run or not _is_within(p.window, new.window)), new)
         case "key":
             return (*parts, new)  # readers keep the last row of each key
         case _:
             return (new,)
+
+
+def _is_within(part: tuple[int, int] | None, window: tuple[int, int] | None) -> bool:
+    return part is not None and window is not None and window[0] <= part[0] and part[1] <= window[1]
+
+
+def _cuts(window: tuple[int, int], part: tuple[int, int]) -> bool:
+    """Whether `window` covers some of the part and not all of it: rows have no times that could tell which."""
+    return window[0] < part[1] and part[0] < window[1] and not _is_within(part, window)
+
+
+def _overlap(table: str, window: tuple[int, int], part: tuple[int, int]) -> RefusedError:
+    new, old = (f"{iso(start)} to {iso(end)}" for start, end in (window, part))
+    return RefusedError(
+        f"the table {table!r} has the window {old}, of which {new} would replace only a piece",
+        cure="run with the windows of before or with one that covers them, or declare the table without by=",
+        code="HR3045",
+    )

@@ -103,7 +103,11 @@ def of_pipeline(
     if next_slot_us is not None and not fires_schedules:
         reasons.append(Reason(about, "waiting", "schedules do not fire here", "schedules = true in headrace.toml"))
     elif next_slot_us is not None:
-        reasons.append(Reason(about, "waiting", f"its next slot is {iso(next_slot_us)}", "goes by itself"))
+        slot = f"its next slot is {iso(next_slot_us)}"
+        if paused_by is None:
+            reasons.append(Reason(about, "waiting", slot, "goes by itself"))
+        else:
+            reasons.append(Reason(about, "paused", f"{slot}: it is skipped while the pipeline is paused"))
     if held_events:
         reasons.append(Reason(about, "waiting", f"{held_events} events are held for a group", "more events"))
     if not pipeline.triggers:
@@ -131,7 +135,9 @@ def of_model(
         reasons.append(Reason(about, "blocked", controller.blocked, "mend the data, or trigger it by hand"))
     if controller.phase == "cooling" and controller.trained_us is not None:
         until_us = controller.trained_us + model.cooldown_us
-        reasons.append(Reason(about, "cooling", f"cool-down until {iso(until_us)}", "evidence from after then"))
+        reasons.append(
+            Reason(about, "cooling", f"cool-down until {to_the_second(until_us)}", "evidence from after then")
+        )
     elif controller.phase in ("asked", "training", "judging"):
         step = f"headrace why {controller.run}" if controller.run else "goes by itself"
         asked = (

@@ -82,6 +82,7 @@ def restore_run(state: State, rows: ActiveRun, project: Project) -> Active:
         pins=dict(rows.pins),
         generation=run.generation,
         created_us=run.created_us,
+        model=project.models.get(definition.registers or ""),
     )
     if run.state == "cancelling":
         active.is_cancelled, active.cancelled_by = True, run.cancelled_by or ""

@@ -115,5 +115,6 @@ class Restored(msgspec.Struct, frozen=True):
     served: dict[str, tuple[int, ...]]  # model → its champions in order
     champion_since_us: dict[str, int]  # model → event time from which its first champion serves
     controllers: dict[str, bytes]  # model → canonical JSON of its controller's state
+    ended_trainings: dict[str, str]  # run that a controller still waits for → the state that it ended in
     streaks: dict[str, tuple[int, int]]  # asker → (length, window end)
     monitored_us: dict[str, int]  # monitor → end of the last window that has a run

@@ -15,6 +15,10 @@ from headrace.runs.reasons import NO_ENGINE, START_ENGINE, Reason, to_the_second
 _FRAME = re.compile(r'^ +(?:[|] +)?File "([^"]+)", line (\d+)', re.MULTILINE)
 _OWN_ERROR = re.compile(r"^\w+ HR\d{4}: ")
 _SHOWN = 3
+
+NOT_IN_CODE = "it is not in the project's code"
+NO_WORKERS = "there are no workers: workers = 0"
+MORE_WORKERS = "workers = 2 in headrace.toml, then headrace dev"
 _ABSOLUTE = re.compile(r"[:'\s]['\"]?/")
 
 
@@ -114,18 +118,22 @@ def of_run(
     held_by: HeldBy | None = None,
     at_work: Sequence[AtWork] = (),
     root: str = "",
+    workers: int = 1,
+    is_in_code: bool = True,
 ) -> list[Reason]:
     """Why a run and its tasks are where they are. `items` are those that have not succeeded.
 
     `deployed` is the graph that the pipeline has now, where the deployed code is another than the run's, `at_work` the
     runs that hold the workers, most attempts first, and `root` the folder that relative paths of tasks begin at.
+    `workers` is how many there may be, and a pipeline that is not `is_in_code` cannot be run again.
     """
     about = f"run {run.run}"
     if run.state == "succeeded":
         return [Reason(about, "succeeded", "nothing waits or fails")]
     if run.state in ("failed", "lost", "cancelled"):
         why = (run.end_why or "").removeprefix(f"{run.state}: ") or "it has ended"
-        next_step = _again(run, graph, deployed)
+        next_step = _again(run, graph, deployed) if is_in_code else ""
+        why += "" if is_in_code else f" ({run.pipeline}: {NOT_IN_CODE})"
         by = f" (by {run.cancelled_by})" if run.cancelled_by and not why.endswith(run.cancelled_by) else ""
         ended = Reason(about, run.state, why + by, next_step)
         return [ended, *_failed_items(run, items, root), *_skipped(run, cells)]
@@ -142,7 +150,7 @@ def of_run(
         why = f"max_active = {held_by.most}: waits for run{'' if len(held_by.runs) == 1 else 's'} {others}"
         return [Reason(about, "held", why, f"headrace why {held_by.runs[0]}")]
     items = list(items)
-    free = _free_worker(at_work)
+    free = _free_worker(at_work) if workers else NO_WORKERS
     pending = _pending(run, graph, cells, {item.node for item in items}, free)
     return [*_items(run, items, root, free), *_skipped(run, cells), *pending]
 
@@ -166,6 +174,10 @@ def _free_worker(at_work: Sequence[AtWork]) -> str:
     return f"waits for a free worker: they have {', '.join(attempts[:_SHOWN])}{more}"
 
 
+def _then(free: str) -> str:
+    return MORE_WORKERS if free == NO_WORKERS else "goes by itself"
+
+
 def _items(run: RunState, items: Sequence[ItemState], root: str, free: str) -> list[Reason]:
     reasons: list[Reason] = []
     for item in items:
@@ -182,10 +194,11 @@ def _items(run: RunState, items: Sequence[ItemState], root: str, free: str) -> l
                     if item.retry_at_us is None
                     else f"tried again at {to_the_second(item.retry_at_us)}, or {at} then"
                 )
-                why = f"attempt {item.attempt} failed: {_error(item, root)}"
+                ended = "lost" if item.detail is None else "failed"  # nothing raised: its worker died
+                why = f"attempt {item.attempt} {ended}: {_error(item, root)}"
                 reasons.append(Reason(place(run, item), "waiting", why, at))
             case "pending" | "returned":
-                reasons.append(Reason(place(run, item), "waiting", free, "goes by itself"))
+                reasons.append(Reason(place(run, item), "waiting", free, _then(free)))
             case _:
                 pass
     return reasons + _failed_items(run, items, root)
@@ -197,7 +210,8 @@ def _failed_items(run: RunState, items: Iterable[ItemState], root: str) -> list[
         if x.state in ("failed", "lost"):
             cure, logs = _cure(x), _logs(run, x)
             step = f"{cure} ({logs})" if cure else logs
-            reasons.append(Reason(place(run, x), "failed", f"attempt {x.attempt}: {_error(x, root)}", step))
+            lost = " was lost" if x.detail is None else ""
+            reasons.append(Reason(place(run, x), "failed", f"attempt {x.attempt}{lost}: {_error(x, root)}", step))
     return reasons
 
 
@@ -238,7 +252,8 @@ def _pending(run: RunState, graph: Graph, cells: Sequence[CellState], seen: set[
             continue
         open_ = [name for name in upstream_of(graph, node) if name not in ended]
         why = f"waits for {', '.join(open_)}" if open_ else f"ready: {free}"
-        reasons.append(Reason(f"run {run.run} task {node.name}", "waiting", why, "goes by itself"))
+        step = "goes by itself" if open_ else _then(free)
+        reasons.append(Reason(f"run {run.run} task {node.name}", "waiting", why, step))
     return reasons
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from headrace.base.ids import make_id
-from headrace.definitions.project import PipelineDef, Project
+from headrace.definitions.project import ModelDef, PipelineDef, Project
 from headrace.errors import NotFoundError
 from headrace.runs.active import Active
 from headrace.runs.desks import Desks
@@ -94,6 +94,11 @@ class State:
     def window_of(self, run: str) -> tuple[int, int] | None:
         active = self.runs.get(run)
         return None if active is None else active.window
+
+    def model_of(self, run: str) -> ModelDef | None:
+        """What the run registers, as the code version says that the run was made with."""
+        active = self.runs.get(run)
+        return None if active is None else active.model
 
     # -- for those who decide ------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from headrace.models.promotion import Gain, IfBetter, Verdict, gate
 from headrace.runs import facts as f
 from headrace.runs.creation import run_window
 from headrace.runs.effects import RegisteredModel
-from headrace.runs.events import AliasAsked, RunAsked
+from headrace.runs.events import AliasAsked, RetryAsked, RunAsked
 from headrace.runs.path import path_text
 from headrace.runs.pool import Flight
 from headrace.runs.rows import Restored
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from headrace.runs.office import Office
 
 CHAMPION = "champion"
+_KEY = "retrain:"  # a training is retrain:<model>:<number>
 
 
 class ModelDesk:
@@ -38,6 +39,7 @@ class ModelDesk:
         self.served: dict[str, list[int]] = {}  # champions in order, for a rollback
         self.champion_since_us: dict[str, int] = {}
         self.states: dict[str, c.ControllerState] = {}
+        self._unheard: dict[str, str] = {}  # trainings that ended without their controller hearing of it
 
     def restore(self, rows: Restored) -> None:
         self.last_version = dict(rows.models)
@@ -47,6 +49,7 @@ class ModelDesk:
         self.states = {
             model: msgspec.json.decode(body, type=c.ControllerState) for model, body in rows.controllers.items()
         }
+        self._unheard = dict(rows.ended_trainings)
 
     def apply(self, fact: Fact) -> None:
         match fact:
@@ -72,8 +75,7 @@ class ModelDesk:
         if event.window is not None:
             window = event.window
         else:
-            known = [watermarks[topic] for topic in definition.reads if topic in watermarks]
-            reached_us = min(known) if known else office.now_us
+            reached_us = reached(office, definition, watermarks)
             window = run_window(definition, reached_us - model.mature_us) or (0, reached_us - model.mature_us)
         ask = c.Ask(by=event.cause, at_us=window[1] + model.mature_us, evidence=event.why or "asked for", forced=True)
         decision = c.decide(self._state(model), ask, cooldown_us=model.cooldown_us)
@@ -91,16 +93,21 @@ class ModelDesk:
         window: tuple[int, int],
         *,
         params: dict[str, object] | None = None,
+        events: tuple[tuple[str, int, int, int], ...] = (),
+        key: str = "",
         forced: bool = False,
     ) -> Iterator[Fact]:
-        """Somebody asks for a training about `window`: recorded whatever is decided, a run where it is accepted."""
+        """Somebody asks for a training about `window`: recorded whatever is decided, a run where it is accepted.
+
+        `key` and `events` are those of a trigger that fired.
+        """
         model = self._model(office, definition)
         about_us = window[1] + model.mature_us
         state = self._state(model)
         ask = c.Ask(by=by, at_us=about_us, evidence=evidence, forced=forced)
         decision = c.decide(state, ask, cooldown_us=model.cooldown_us)
         accepted = decision.action is not None
-        yield RetrainAsked(model.name, by, evidence, about_us, accepted, decision.reason, office.now_us)
+        yield RetrainAsked(model.name, by, evidence, about_us, accepted, decision.reason, office.now_us, key)
         if decision.action is None:
             return
         run = office.new_id()
@@ -110,23 +117,38 @@ class ModelDesk:
             run,
             definition.name,
             office.code,
-            f"retrain:{model.name}:{decision.action.number}",
+            f"{_KEY}{model.name}:{decision.action.number}",
             "retrain",
             office.now_us,
             dict(params or {}),
             window,
+            events,
             why=f"{by}: {evidence}",
             max_lost=office.max_lost,
         )
-        yield self._moved(model, started.state, decision.reason, office)
+        yield self._moved(model.name, started.state, decision.reason, office)
+
+    def on_retry(self, office: Office, event: RetryAsked) -> Iterator[Fact]:
+        """A training that has ended goes again: as the one training of its model, or it is refused."""
+        if not event.key.startswith(_KEY):
+            return
+        name = event.key.removeprefix(_KEY).rpartition(":")[0]
+        decision = c.decide(self.states.get(name, c.ControllerState()), c.Retried(event.run), cooldown_us=0)
+        if decision.state.run != event.run:
+            cure = f"headrace models show {name}"
+            raise RefusedError(f"{name}: {decision.reason}", cure=cure, code="HR3030")
+        yield self._moved(name, decision.state, decision.reason, office)
 
     # -- versions ------------------------------------------------------------------------------------------------
 
     def on_registered(
         self, office: Office, run: str, flight: Flight, code: str, new: RegisteredModel
     ) -> Iterator[Fact]:
-        """Number the version, let the gate judge it, move the alias or record the rejection."""
-        model = office.project.models[new.model]
+        """Number the version, let the gate judge it, move the alias or record the rejection.
+
+        The policy is that of the code version that the run was made with, whatever is deployed by now.
+        """
+        model = office.model_of(run) or ModelDef(new.model)
         number = self.last_version.get(model.name, 0) + 1
         champion = self.aliases.get((model.name, CHAMPION), 0)
         verdict = self._verdict(model, new, champion)
@@ -161,17 +183,24 @@ class ModelDesk:
         registered = c.decide(state, c.Registered(run, number), cooldown_us=model.cooldown_us)
         judged = c.decide(registered.state, c.Judged(number, verdict.promoted), cooldown_us=model.cooldown_us)
         if judged.state != state:
-            yield self._moved(model, judged.state, judged.reason, office)
+            yield self._moved(model.name, judged.state, judged.reason, office)
 
-    def on_run_ended(self, office: Office, definition: PipelineDef, ended: f.RunEnded) -> Iterator[Fact]:
-        if definition.registers is None or definition.registers not in office.project.models:
-            return
-        model = office.project.models[definition.registers]
-        state = self.states.get(model.name)
-        if state is None or state.run != ended.run:
+    def on_run_ended(self, office: Office, model: ModelDef | None, ended: f.RunEnded) -> Iterator[Fact]:
+        """The controller that waits for the run hears of its end. `model` is what it registers, if anything."""
+        state = self.states.get(model.name) if model is not None else None
+        if model is None or state is None or state.run != ended.run:
             return
         decision = c.decide(state, c.RunEnded(ended.run, ended.state == "succeeded"), cooldown_us=model.cooldown_us)
-        yield self._moved(model, decision.state, decision.reason, office)
+        yield self._moved(model.name, decision.state, decision.reason, office)
+
+    def due(self, office: Office) -> Iterator[Fact]:
+        """Free the controllers that wait for a run that was ended from the outside."""
+        unheard, self._unheard = self._unheard, {}
+        for run, how in unheard.items():
+            for name, state in tuple(self.states.items()):
+                if state.run == run:
+                    model = office.project.models.get(name) or ModelDef(name)
+                    yield from self.on_run_ended(office, model, f.RunEnded(run, how, office.now_us))
 
     def move_alias(self, office: Office, event: AliasAsked) -> Iterator[Fact]:
         """Promote by hand, or back to the version that served before (`version` None)."""
@@ -217,11 +246,17 @@ class ModelDesk:
     def _state(self, model: ModelDef) -> c.ControllerState:
         return self.states.get(model.name, c.ControllerState())
 
-    def _moved(self, model: ModelDef, state: c.ControllerState, why: str, office: Office) -> ControllerMoved:
-        return ControllerMoved(model.name, msgspec.Raw(msgspec.json.encode(state)), why, office.now_us)
+    def _moved(self, model: str, state: c.ControllerState, why: str, office: Office) -> ControllerMoved:
+        return ControllerMoved(model, msgspec.Raw(msgspec.json.encode(state)), why, office.now_us)
 
     def _model(self, office: Office, definition: PipelineDef) -> ModelDef:
         model = office.project.models.get(definition.registers or "")
         if model is None:
             raise NotFoundError(f"{definition.name} registers {definition.registers!r}, which is not in the project")
         return model
+
+
+def reached(office: Office, definition: PipelineDef, watermarks: dict[str, int]) -> int:
+    """The event time that the data of a pipeline has reached; the time now where it reads no topic of known progress."""
+    known = [watermarks[topic] for topic in definition.reads if topic in watermarks]
+    return min(known) if known else office.now_us

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 
 import polars as pl
@@ -11,9 +10,11 @@ from headrace.connectors.blob import OFFSET, PARTITION, TIME
 from headrace.connectors.log import Log
 from headrace.definitions.project import TopicDef
 from headrace.errors import SchemaError
+from headrace.executors.tracebacks import one_line
 from headrace.ports import Clock
-from headrace.shards.batch import News
+from headrace.shards.batch import UNREADABLE, News
 from headrace.streams import trigger as steps
+from headrace.streams.facts import TriggerHeld
 from headrace.streams.trigger import Trigger, TriggerStep
 
 ROWS_AT_ONCE = 65_536
@@ -40,6 +41,7 @@ class TriggerOwner:
 
     def adopt(self, step: TriggerStep) -> None:
         self.state = step.trigger
+        self._is_stopped = any(isinstance(fact, TriggerHeld) for fact in step.facts)
 
     def drop_hand(self) -> None:
         """It has none."""
@@ -51,21 +53,19 @@ class TriggerOwner:
         """The next step, or None where there is nothing to commit. Groups that are full are committed at once.
 
         Progress without news is committed when nothing else is to do, else once a second. It stops, and says so, where
-        the rows have no such boolean column.
+        the rows cannot be read or have no such boolean column.
         """
         if self._is_stopped:
             return None
         try:
             return self._read(news, is_idle)
-        except SchemaError as error:
-            self._is_stopped = True
-            print(f"{self.state.log} stops: {error}", file=sys.stderr, flush=True)  # noqa: T201
-            return None
+        except UNREADABLE as error:
+            return steps.stopped(self.state, one_line(error), self._clock.now_us())
 
     def _read(self, news: News, is_idle: bool) -> TriggerStep | None:
         now_us, mono_us = self._clock.now_us(), self._clock.monotonic_us()
         rows, ends = self._unread(news.heads.get(self.topic.name, {}))
-        if ends:
+        if ends or self.state.group.is_full:
             step = steps.read(self.state, _events(rows), ends, now_us)
             if step.facts:
                 self._saved_us = mono_us

@@ -132,3 +132,12 @@ class TriggerProgressed(Fact, frozen=True):
     held: msgspec.Raw
     expired: int
     at_us: int
+
+
+class TriggerHeld(Fact, frozen=True):
+    """An event trigger does not read on, and why. Its next owner tries again; progress says that it goes on."""
+
+    pipeline: str
+    slug: str
+    why: str
+    at_us: int

@@ -6,20 +6,26 @@ last one is the newest. Rows known exactly at the moment count as known.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any, TypeAlias
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from headrace.definitions.project import JoinDef
+from headrace.definitions.project import JoinDef, RunningDef
 from headrace.errors import SchemaError
 
 _ROW = "__row"
 _AT = "__at"
 _N = "__n"
+_END = "__end"
 _INSTANT = pl.Datetime("us", "UTC")
 _CHUNKS_LIMIT = 32
+
+_Numbers: TypeAlias = NDArray[Any]
 
 
 def join_asof(left: pl.DataFrame, history: pl.DataFrame, join: JoinDef) -> pl.DataFrame:
@@ -27,12 +33,13 @@ def join_asof(left: pl.DataFrame, history: pl.DataFrame, join: JoinDef) -> pl.Da
 
     Rows and their order are those of `left`. Added are `history`'s columns (or `join.columns`) but its key and its
     known time; a name that `left` has already becomes `<topic>_<name>`. A running join adds `<topic>_count` and
-    `<topic>_<column>`: count and sums over the rows known in `(as_of - within, as_of]`, 0 where there are none.
+    `<topic>_<column>`: count and sums over the rows known in `(as_of - within, as_of]`, 0 where there are none,
+    and nothing of the rows outside of it.
     Raises `SchemaError` where a column is missing or still has no free name.
     """
     _check(left, history, join)
     if join.running is not None:
-        return _join_running(left, _cells(history, join), join)
+        return _join_running(left, history, join)
     names = _names(left, history, join)
     kept = history.select(
         pl.col(join.on), pl.col(join.known).alias(_AT), *(pl.col(c).alias(n) for c, n in names.items())
@@ -157,33 +164,73 @@ def _newest(
     return pl.concat([left, aligned], how="horizontal")
 
 
-def _cells(history: pl.DataFrame, join: JoinDef) -> pl.DataFrame:
+def _join_running(left: pl.DataFrame, history: pl.DataFrame, join: JoinDef) -> pl.DataFrame:
     running = join.running
     assert running is not None
-    sums = [_number(history, name).cum_sum().over(running.by).alias(name) for name in running.sums]
-    count = pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over(running.by).alias(_N)
+    names = [f"{join.topic}_count", *(f"{join.topic}_{name}" for name in running.sums)]
+    clash = [name for name in names if name in left.columns]
+    if clash:
+        raise _clash(clash[0], join)
+    if running.within_us is None:
+        found = _newest(left, _totals(history, join, names), join.on, running.by, pl.col(join.as_of), None)
+        return found.with_columns(pl.col(name).fill_null(0) for name in names)
+    figures = _spans(left.select(join.on, join.as_of), history, join, running, running.within_us)
+    return left.with_columns(pl.Series(name, values) for name, values in zip(names, figures, strict=True))
+
+
+def _totals(history: pl.DataFrame, join: JoinDef, names: list[str]) -> pl.DataFrame:
+    """Per row of the history the count and the sums of its key since the beginning."""
+    running = join.running
+    assert running is not None
+    count = pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over(running.by).alias(names[0])
+    sums = [
+        _number(history, column).cum_sum().over(running.by).alias(name)
+        for column, name in zip(running.sums, names[1:], strict=True)
+    ]
     return history.select(pl.col(running.by), pl.col(join.known).alias(_AT), count, *sums)
 
 
-def _join_running(left: pl.DataFrame, cells: pl.DataFrame, join: JoinDef) -> pl.DataFrame:
-    running = join.running
-    assert running is not None
-    names = {_N: f"{join.topic}_count", **{name: f"{join.topic}_{name}" for name in running.sums}}
-    clash = [name for name in names.values() if name in left.columns]
-    if clash:
-        raise _clash(clash[0], join)
-    by = running.by
-    now = cells.rename(names)
-    out = _newest(left, now, join.on, by, pl.col(join.as_of), None)
-    totals = [pl.col(name).fill_null(0) for name in names.values()]
-    if running.within_us is None:
-        return out.with_columns(totals)
-    before = {name: f"__before_{name}" for name in names.values()}
-    start = pl.col(join.as_of) - pl.duration(microseconds=running.within_us)
-    out = _newest(out, now.rename(before), join.on, by, start, None)
-    return out.with_columns(
-        (pl.col(name).fill_null(0) - pl.col(old).fill_null(0)).alias(name) for name, old in before.items()
-    ).drop(*before.values())
+def _spans(
+    left: pl.DataFrame, history: pl.DataFrame, join: JoinDef, running: RunningDef, within_us: int
+) -> Iterator[_Numbers]:
+    """Count and sums per row of `left`, each from the rows of its span alone, wherever the history begins."""
+    rows = history.select(
+        pl.col(running.by), pl.col(join.known).alias(_AT), *(_number(history, c) for c in running.sums)
+    )
+    count = pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over(running.by)
+    places = rows.select(running.by, _AT, count.alias(_N))
+    # Where each row ends once those of a key stand together, in their order: a span is then one slice.
+    key = rows.with_row_index(_ROW).select(pl.col(_ROW).first().over(running.by)).to_series().to_numpy()
+    sizes = np.bincount(key, minlength=len(rows))
+    ends = (np.cumsum(sizes) - sizes)[key] + places[_N].to_numpy()
+    places = places.with_columns(pl.Series(_END, ends))
+    start = pl.col(join.as_of) - pl.duration(microseconds=within_us)
+    upto = _newest(left, places, join.on, running.by, pl.col(join.as_of), None)
+    before = _newest(left, places.drop(_END), join.on, running.by, start, None)
+    end = upto[_END].fill_null(0).to_numpy()
+    count = (upto[_N].fill_null(0) - before[_N].fill_null(0)).to_numpy()
+    yield count
+    for column in running.sums:
+        values = rows[column].to_numpy()
+        together = np.empty_like(values)
+        together[ends - 1] = values
+        yield _sums(together, end - count, end)
+
+
+def _sums(values: _Numbers, first: _Numbers, end: _Numbers) -> _Numbers:
+    """The sum of `values[first:end]` for each pair."""
+    if values.dtype.kind != "f":
+        totals = np.concatenate(([0], np.cumsum(values)))
+        return totals[end] - totals[first]
+    # A difference of two floating totals would keep the rounding, and any NaN, of all that came before the span.
+    order = np.argsort(first, kind="stable")
+    edges = np.empty(2 * len(order), dtype=np.int64)
+    edges[0::2], edges[1::2] = first[order], end[order]
+    sums = np.zeros(len(order), dtype=values.dtype)
+    with np.errstate(invalid="ignore", over="ignore"):  # inf and NaN among the rows are the user's
+        sums[order] = np.add.reduceat(np.append(values, values.dtype.type(0)), edges)[0::2]
+    sums[first == end] = 0
+    return sums
 
 
 def _number(history: pl.DataFrame, name: str) -> pl.Expr:

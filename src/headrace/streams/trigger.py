@@ -9,7 +9,7 @@ import msgspec
 
 from headrace.base.facts import Fact
 from headrace.definitions.project import OnEvent
-from headrace.streams.facts import TriggerFired, TriggerProgressed
+from headrace.streams.facts import TriggerFired, TriggerHeld, TriggerProgressed
 from headrace.triggers.groups import EventGroup
 
 
@@ -103,3 +103,11 @@ def save(trigger: Trigger, at_us: int) -> TriggerStep:
         at_us=at_us,
     )
     return TriggerStep(replace(trigger, is_saved=True), (fact,))
+
+
+def stopped(trigger: Trigger, why: str, at_us: int) -> TriggerStep:
+    """It cannot read on: its owner does not try again, the next one does."""
+    saved = save(trigger, at_us)
+    return TriggerStep(
+        saved.trigger, (*saved.facts, TriggerHeld(trigger.pipeline, trigger.definition.slug, why, at_us))
+    )

@@ -41,7 +41,7 @@ _FIELDS = {
     "month": "1-12 or JAN-DEC",
     "day-of-week": "0-7 or SUN-SAT",
 }
-_FORMS = f'write "minute hour day month weekday", e.g. "0 6 * * 1-5", or one of {", ".join(PRESETS)}'
+_FORMS = f'write "every 10m", "minute hour day month weekday", e.g. "0 6 * * 1-5", or one of {", ".join(PRESETS)}'
 _SINGLE = re.compile(r"\b0*(\w+)-0*\1/0*[1-9][0-9]*\b")
 """A range of one number with a step, such as `5-5/2`: cronsim would go on from there, as for `5/2`."""
 _START = datetime(2000, 1, 1)  # noqa: DTZ001  any day will do: the calendar below is of naive wall times
@@ -144,18 +144,29 @@ def _normal(expr: str) -> str:
     text = expr.strip()
     if text.startswith("@"):
         if text.lower() not in PRESETS:
-            near = get_close_matches(text.lower(), PRESETS, n=1)
-            hint = f'did you mean "{near[0]}"? ' if near else ""
-            raise ProjectError(f"{expr!r} is not a schedule", cure=hint + _FORMS)
+            raise ProjectError(f"{expr!r} is not a schedule", cure=_meant(text.lower()) + _FORMS)
         return PRESETS[text.lower()]
     fields = text.upper().split()
     if len(fields) == 6:
         raise ProjectError(f"{expr!r} has six fields", cure='a slot is a whole minute; for seconds write "every 10s"')
     if len(fields) != 5:
-        near = get_close_matches("@" + text.lower(), PRESETS, n=1, cutoff=0.7)
-        hint = f'did you mean "{near[0]}"? ' if near else ""
-        raise ProjectError(f"{expr!r} is not a schedule: it has {len(fields)} fields, not five", cure=hint + _FORMS)
+        raise ProjectError(
+            f"{expr!r} is not a schedule: it has {len(fields)} fields, not five", cure=_meant(text.lower()) + _FORMS
+        )
     return " ".join(fields)
+
+
+def _meant(text: str) -> str:
+    """What was probably meant, as the beginning of a cure.
+
+    >>> _meant("evry 1m"), _meant("dayly"), _meant("now and then")
+    ('did you mean "every 1m"? ', 'did you mean "@daily"? ', '')
+    """
+    first, _, rest = text.partition(" ")
+    if rest and get_close_matches(first, ("every",), n=1, cutoff=0.7):
+        return f'did you mean "every {rest.strip()}"? '
+    near = get_close_matches("@" + text.removeprefix("@"), PRESETS, n=1, cutoff=0.7)
+    return f'did you mean "{near[0]}"? ' if near else ""
 
 
 def _calendar_of(expr: str) -> CronSim:

@@ -42,7 +42,8 @@ class EventGroup(msgspec.Struct, frozen=True):
     """The events held for a trigger of `count` events within `within_us` of event time.
 
     Exactly `within_us` apart is still within; without it nothing expires. Every event added is, in the end, in exactly
-    one fired group or counted once as expired. Serialisable by msgspec; begin with `EventGroup.of`.
+    one fired group or counted once as expired. Where `count` was lowered below what is held, the next call of `add`
+    fires the oldest ones in groups of the new count. Serialisable by msgspec; begin with `EventGroup.of`.
     """
 
     count: int
@@ -72,14 +73,27 @@ class EventGroup(msgspec.Struct, frozen=True):
         held, newest_us = list(self.held), self.newest_us
         fired: list[Fired] = []
         expired = 0
+        if newest_us is not None:  # `count` or `within` may have been lowered since
+            expired += self._expire(held, newest_us)
+            fired += self._full(held)
         for event in events:
             insort(held, Event(*event))
             newest_us = event[0] if newest_us is None else max(newest_us, event[0])
             expired += self._expire(held, newest_us)
-            if len(held) == self.count:
-                fired.append(Fired(tuple(held)))
-                held.clear()
+            fired += self._full(held)
         return EventGroup(self.count, self.within_us, tuple(held), newest_us), tuple(fired), expired
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it holds a group without another event: `count` was lowered since they came."""
+        return len(self.held) >= self.count
+
+    def _full(self, held: list[Event]) -> list[Fired]:
+        fired: list[Fired] = []
+        while len(held) >= self.count:
+            fired.append(Fired(tuple(held[: self.count])))
+            del held[: self.count]
+        return fired
 
     def __str__(self) -> str:
         within = "" if self.within_us is None else f" within {format_duration(timedelta(microseconds=self.within_us))}"

@@ -45,14 +45,14 @@ def a_stale_report_is_accepted(patch: pytest.MonkeyPatch) -> None:
 
 @plant("fencing")
 def attempts_are_sent_before_the_commit(patch: pytest.MonkeyPatch) -> None:
-    carry_out, commit = Engine._carry_out, Engine._commit
+    def first_send(self: Engine, machine: Any, events: Any) -> None:
+        self._machine = None
+        decision = self._step(machine, events)
+        self._carry_out(machine, decision.commands)
+        self._commit(decision)
+        self._machine = machine
 
-    def first_send(self: Engine, decision: Any) -> None:
-        commands, decision.commands = decision.commands, []
-        carry_out(self, commands)
-        commit(self, decision)
-
-    patch.setattr(Engine, "_commit", first_send)
+    patch.setattr(Engine, "_act", first_send)
 
 
 @plant("fencing")

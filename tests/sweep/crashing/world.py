@@ -204,8 +204,9 @@ class World:
 
         try:
             with self.faults.acting(actor), mock.patch.object(here, "open_store", open_store):
-                state = here.run_loaded(self.settings, loaded, pipeline, arguments, clock=self.clock).state
-            self.heres.append(state)
+                run = here.run_loaded(self.settings, loaded, pipeline, arguments, clock=self.clock)
+            self.heres.append(run.state)
+            del run  # out here: its store closes with it
         except Death:
             self.heres.append("died")
         except RunFailedError as error:

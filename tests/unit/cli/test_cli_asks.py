@@ -12,6 +12,8 @@ import pytest
 from headrace.connectors.appends import append
 from headrace.definitions.project import TopicDef
 from headrace.host.rights import take_right
+from headrace.models.facts import AliasMoved, VersionRegistered
+from headrace.ports import Append
 from headrace.runs import facts as f
 
 if TYPE_CHECKING:
@@ -26,6 +28,15 @@ pytestmark = pytest.mark.headrace_project
 
 DAY = 86_400_000_000
 RUN = "1ng66r0y5e46"
+REACTS = """
+@hr.task
+def look(events: hr.Events) -> int:
+    return len(events.read())
+
+@hr.pipeline(triggers=[hr.event(departures)])
+def investigate(events: hr.Events) -> int:
+    return look(events)
+"""
 
 
 @pytest.mark.parametrize("words", [("rounds=50", "note=a b"), ("--rounds", "50", "--note", "a b")])
@@ -51,6 +62,8 @@ def test_a_window_is_a_start_and_a_length(headrace: Headrace, engine: FakeEngine
         (("retrain", "rounds=1", "--rounds", "2"), "rounds is given twice"),
         (("retrain", "rounds"), "expected name=value, got 'rounds'"),
         (("retrain", "--window", "1970-01-01", "1d"), "retrain takes no window"),
+        (("nightly", "window=3"), "window is the window that nightly is about, and no parameter"),
+        (("nightly", "window=3"), "--window START LENGTH, for example --window 2013-01-01 60d"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_it_is_asked(
@@ -60,6 +73,16 @@ def test_what_does_not_fit_is_refused_before_it_is_asked(
     assert result.code == 2
     assert message in result.err
     assert engine.asked == []
+
+
+@pytest.mark.parametrize("verb", ["trigger", "run"])
+def test_a_pipeline_that_takes_rows_is_started_by_rows_only(headrace: Headrace, project: Path, verb: str) -> None:
+    code = project / "cliflights" / "pipelines.py"
+    code.write_text(code.read_text() + REACTS)
+    result = headrace(verb, "investigate")
+    assert result.code == 4
+    assert "HR3021 investigate is started by rows of departures" in result.err
+    assert "headrace topics append departures …" in result.err
 
 
 def test_an_unknown_pipeline_names_the_near_one(headrace: Headrace, engine: FakeEngine) -> None:
@@ -89,7 +112,6 @@ def test_without_an_engine_the_request_is_stored_and_says_so(headrace: Headrace,
     [
         (("trigger", "retrain"), "request 1 for retrain is stored"),
         (("runs", "cancel", RUN), f"run {RUN} is asked to stop"),
-        (("runs", "retry", RUN), f"run {RUN} is asked to go again"),
         (("pipelines", "pause", "retrain"), "retrain is asked to be paused"),
         (("backfill", "nightly", "--window", "1970-01-02", "1d"), "request 1"),
     ],
@@ -105,6 +127,52 @@ def test_without_an_engine_nobody_waits(
     assert told in result.out
     assert "request 1 is stored; it will be done when `headrace dev` starts" in result.err
     assert len(store.requests()) == 1
+
+
+def test_without_an_engine_a_run_that_failed_is_asked_to_go_again(
+    headrace: Headrace, store: SqlStore, write: Write
+) -> None:
+    write(store, f.RunCreated(RUN, "retrain", "c0de", "k", "person", 0), f.RunEnded(RUN, "failed", 1, "failed: train"))
+    assert f"run {RUN} is asked to go again" in headrace("runs", "retry", RUN).out
+
+
+@pytest.mark.parametrize(
+    ("log", "state", "words", "told"),
+    [
+        ("engine", "succeeded", ("runs", "cancel", RUN), f"HR3010 run {RUN} has ended (succeeded)"),
+        ("engine", "succeeded", ("runs", "retry", RUN), f"HR3012 run {RUN} succeeded: there is nothing to retry"),
+        ("run:x", "failed", ("runs", "retry", RUN), f"HR3013 run {RUN} ran in a process of its own"),
+    ],
+)
+def test_what_the_rows_refuse_already_is_refused_without_an_engine_too(
+    headrace: Headrace, store: SqlStore, log: str, state: str, words: tuple[str, ...], told: str
+) -> None:
+    facts = (f.RunCreated(RUN, "retrain", "c0de", "k", "person", 0), f.RunEnded(RUN, state, 1, ""))
+    store.commit([Append(log, store.head(log), facts)])
+    result = headrace(*words)
+    assert result.code == 4
+    assert result.err.startswith(told)
+    assert store.requests() == [], "nothing is stored that would be refused later, when nobody looks"
+
+
+def test_a_request_that_waits_already_may_change_what_the_rows_say(
+    headrace: Headrace, store: SqlStore, write: Write
+) -> None:
+    write(store, f.RunCreated(RUN, "retrain", "c0de", "k", "person", 0), f.RunEnded(RUN, "failed", 1, "failed: train"))
+    assert headrace("runs", "retry", RUN).code == 0
+    assert headrace("runs", "cancel", RUN).code == 0
+
+
+def test_a_champion_is_not_promoted_again_without_an_engine_either(
+    headrace: Headrace, store: SqlStore, write: Write
+) -> None:
+    assert headrace("models", "promote", "delay", "1").code == 3, "it has no version"
+    write(
+        store,
+        VersionRegistered("delay", 1, "native", "m", "d", 10, RUN, "train", "c0de", "m:f", 0, 0, 9, 4),
+        AliasMoved("delay", "champion", 1, 0, "gate", "the first version", 0),
+    )
+    assert headrace("models", "promote", "delay", "1").err.startswith("HR3032 version 1 of delay is the champion")
 
 
 def test_an_engine_that_does_not_answer_ends_with_exit_code_5(
@@ -220,3 +288,22 @@ def test_a_mistake_far_down_a_file_appends_nothing(headrace: Headrace, project: 
     assert "rows.jsonl" in result.err
     assert "Traceback" not in result.err
     assert headrace("topics", "tail", "departures", "--json").out == ""
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ('{"flight_id": "UA-2", "delay": "soon"}', "column 'delay': expected float, got 'soon' (str)"),
+        ('{"flight_id": "UA-2", "dleay": 3}', "column 'dleay' is not declared (did you mean 'delay'?); the topic has"),
+    ],
+)
+def test_a_row_of_a_file_that_does_not_fit_is_named_by_its_line(
+    headrace: Headrace, project: Path, row: str, said: str
+) -> None:
+    rows = project / "rows.jsonl"
+    rows.write_text(f'{{"flight_id": "UA-1"}}\n\n{row}\n{{"flight_id": "UA-3"}}\n')
+    result = headrace("topics", "append", "departures", "--file", rows)
+    assert result.code == 2
+    assert said in result.err
+    assert f"{rows}:3" in result.err
+    assert "row " not in result.err.partition(said)[0]

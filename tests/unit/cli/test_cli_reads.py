@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+import headrace as hr
+from headrace.cli.here import now_us
+from headrace.cli.why import RECENT_US
 from headrace.data.facts import Part, TablePublished
+from headrace.definitions import project as definitions
+from headrace.graph.loaded import freeze
 from headrace.models.facts import AliasMoved, VersionRegistered, VersionRejected
 from headrace.ports import Append
 from headrace.runs import facts as f
@@ -186,6 +191,16 @@ def test_why_of_one_thing_lists_its_requests_in_the_words_of_the_command_line(
     assert "request 1: waiting: pause nightly is stored: no engine is alive" in lines
     assert "request 2: waiting: resume nightly is stored: no engine is alive" in lines
     assert not [line for line in lines if "retrain" in line]
+
+
+def test_why_names_an_event_trigger_that_does_not_read_on(headrace: Headrace, engine: FakeEngine, write: Write) -> None:
+    write(
+        engine.store,
+        s.TriggerProgressed("retrain", "event flights", (0,), msgspec.Raw(b'{"count":1,"within_us":null}'), 0, AT),
+    )
+    write(engine.store, s.TriggerHeld("retrain", "event flights", "SchemaError HR1222: no such column", AT))
+    lines = headrace("why", "retrain").out.splitlines()
+    assert "trigger event flights: stopped: SchemaError HR1222: no such column" in lines
 
 
 def test_why_of_everything_names_paused_pipelines_and_schedules_that_do_not_fire(
@@ -391,3 +406,95 @@ def test_the_last_run_is_the_one_created_last_also_within_a_second(
     write(store, f.RunCreated(earlier, "retrain", "c0de", "k1", "person", AT))
     write(store, f.RunCreated(later, "retrain", "c0de", "k2", "person", AT + 5))
     assert headrace("runs", "show", "last", "--json").json()["run"]["run"] == later
+
+
+def ask_and_refuse(store: SqlStore, write: Write, at_us: int, answer: dict[str, object]) -> None:
+    asked = store.ask("cancel", {"run": RUN}, key=f"k{at_us}", at_us=at_us)
+    write(store, f.RequestAnswered(asked, "done" if "run" in answer else "refused", answer, at_us))
+
+
+def test_why_tells_what_was_asked_and_refused_within_a_day_until_the_same_is_done(
+    headrace: Headrace, history: SqlStore, write: Write
+) -> None:
+    told = "request 2: refused: cancel 1ng66r0y5e46: HR3010 run 1ng66r0y5e46 is not running"
+    answer: dict[str, object] = {"code": "HR3010", "message": f"run {RUN} is not running", "cure": "look at it"}
+    ask_and_refuse(history, write, now_us() - 2 * RECENT_US, answer)
+    assert "refused" not in headrace("why").out
+    ask_and_refuse(history, write, now_us(), answer)
+    for words in (("why",), ("why", RUN)):
+        lines = headrace(*words).out.splitlines()
+        assert lines[lines.index(told) + 1] == "  next: look at it"
+    ask_and_refuse(history, write, now_us(), {"run": RUN})
+    assert "refused" not in headrace("why").out
+
+
+def test_a_failure_of_long_ago_is_one_line_and_one_of_today_is_told_in_full(
+    headrace: Headrace, history: SqlStore, write: Write
+) -> None:
+    lines = headrace("why").out.splitlines()
+    told = "older runs: failed: the newest run of retrain went wrong more than a day ago"
+    assert lines[lines.index(told) + 1] == "  next: headrace why retrain"
+    assert not [line for line in lines if RUN in line]
+    write(
+        history,
+        f.RunCreated("1zg66r0y5e47", "retrain", "c0de", "k2", "person", now_us()),
+        f.RunEnded("1zg66r0y5e47", "failed", now_us(), "failed: train"),
+    )
+    out = headrace("why").out
+    assert "older runs" not in out
+    assert "run 1zg66r0y5e47: failed: train" in out
+
+
+def test_a_pipeline_that_is_no_longer_in_the_code_is_gone_and_nobody_is_sent_to_it(
+    headrace: Headrace, history: SqlStore, write: Write
+) -> None:
+    now = now_us()
+    write(history, f.RunCreated("1zg66r0y5e47", "p1", "c0de", "k2", "here", now))
+    write(history, f.RunEnded("1zg66r0y5e47", "failed", now, "failed: x"))
+    assert headrace("why", "p1").out.splitlines() == [
+        "pipeline p1: gone: it is not in the project's code",
+        "  next: headrace runs ls p1",
+        "run 1zg66r0y5e47: failed: x (p1: it is not in the project's code)",
+    ]
+    assert "headrace run p1" not in headrace("why").out
+
+
+def test_a_listing_that_was_cut_says_how_it_goes_on(headrace: Headrace, history: SqlStore, write: Write) -> None:
+    assert "there are more" not in headrace("runs", "ls", "--limit", "1").err
+    write(history, f.RunCreated("1zg66r0y5e47", "retrain", "c0de", "k2", "person", AT))
+    result = headrace("runs", "ls", "--limit", "1")
+    assert len(result.out.splitlines()) == 2
+    assert result.err == "the newest 1 run, and there are more: --limit N, or --before 1zg66r0y5e47\n"
+
+
+def test_runs_of_a_pipeline_that_is_not_there_name_the_near_one(headrace: Headrace, history: SqlStore) -> None:
+    result = headrace("runs", "ls", "retrian")
+    assert result.code == 3
+    assert "there is no pipeline 'retrian' (did you mean 'retrain'?)" in result.err
+    assert headrace("runs", "ls", "nightly").err.startswith("no runs"), "it is there, and never ran"
+
+
+@hr.task
+def grow(n: int) -> int:
+    return n
+
+
+@hr.pipeline
+def both() -> list[int]:
+    return grow.map([1, 2])
+
+
+def test_logs_number_the_first_item_of_a_map_too_and_an_ended_run_prints_nothing_more(
+    headrace: Headrace, store: SqlStore, write: Write
+) -> None:
+    body = definitions.encode(freeze("cliflights", [both]).project)
+    write(
+        store,
+        f.CodeDeployed("c1de", msgspec.Raw(body), 0),
+        f.RunCreated(RUN, "both", "c1de", "k", "person", AT),
+        f.AttemptStarted(RUN, "grow", "", 0, 1, 1, "w1#1", AT),
+        f.AttemptFailed(RUN, "grow", "", 0, 1, 1, AT, "ValueError: no rows", "Traceback: line 7"),
+        f.RunEnded(RUN, "failed", AT + 9, "failed: grow"),
+    )
+    assert "--- grow[0] attempt 1 failed" in headrace("logs", RUN).out
+    assert headrace("logs", RUN, "--item", "1").err.startswith("nothing was printed by the tasks")

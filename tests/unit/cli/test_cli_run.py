@@ -126,6 +126,14 @@ def test_the_items_of_a_map_are_counted_and_told_once(capsys: pytest.CaptureFixt
     assert capsys.readouterr().out.splitlines() == ["files succeeded in 5ms", "load succeeded: 2 items"]
 
 
+def test_an_item_of_a_map_that_fails_is_told_with_its_number(capsys: pytest.CaptureFixture[str]) -> None:
+    with PlainLines(GRAPH) as view:
+        view.take(
+            [f.AttemptFailed("r", "load", "", 0, 1, 1, 0, "E: x"), f.AttemptFailed("r", "files", "", 0, 1, 1, 0, "E")]
+        )
+    assert capsys.readouterr().out.splitlines() == ["load[0] failed (attempt 1): E: x", "files failed (attempt 1): E"]
+
+
 def test_a_try_that_is_repeated_does_not_count_as_an_end() -> None:
     counts = Counts(GRAPH)
     counts.take(f.AttemptFailed("r", "files", "", 0, 1, 1, 0, "E", retry_at_us=1))
@@ -149,6 +157,10 @@ def test_a_try_that_is_repeated_does_not_count_as_an_end() -> None:
         ),
         (f.SlotsSkipped("p", "s", 0, 1, 1, "asked the model's controller", 0), "p asks the model's controller"),
         (f.RunEnded("r", "failed", 0, "failed: a"), "run r failed: a"),
+        (
+            f.RequestAnswered(3, "refused", {"code": "HR3010", "message": "run r is not running"}, 0),
+            "request 3 is refused: HR3010 run r is not running",
+        ),
         (f.TriggerSuppressed("p", "k", "the pipeline is paused", 0), "p is not started: the pipeline is paused"),
         (AliasMoved("delay", "champion", 2, 1, "gate", "gains", 0), "delay: version 2 is the champion (gains)"),
         (RetrainAsked("delay", "drift", "e", 0, False, "cool-down", 0), "delay: drift asks for a training: cool-down"),
@@ -166,6 +178,7 @@ def test_news_are_one_line(fact: f.Fact, line: str) -> None:
 
 def test_what_nobody_wants_to_read_is_no_news() -> None:
     assert line_of(f.AttemptStarted("r", "a", "", 0, 1, 1, "w1#1", 0)) is None
+    assert line_of(f.RequestAnswered(3, "done", {"run": "r"}, 0)) is None
 
 
 def test_the_first_signal_asks_to_stop_and_the_handlers_come_back() -> None:

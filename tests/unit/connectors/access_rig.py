@@ -133,7 +133,8 @@ class Rig:
         effects = access.effects
         for write in effects.tables:
             newest = self.holdings.table_version(write.table)
-            part = Part(write.path, write.rows, write.size_bytes, write.digest, write.window)
+            run = write.path.partition("/")[0]
+            part = Part(write.path, write.rows, write.size_bytes, write.digest, write.window, run)
             parts = next_parts(newest.parts if newest else (), part, write.mode)
             number = newest.version + 1 if newest else 1
             rows = sum(part.rows for part in parts)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import polars as pl
 import pytest
 
@@ -27,7 +29,7 @@ def rig(tmp_path: Path) -> Rig:
 
 def write(rig: Rig, table: TableDef, rows: pl.DataFrame, window: tuple[int, int] | None = None) -> None:
     rig.clock += 1
-    access = rig.access("writer", window=window)
+    access = rig.access(f"writer{rig.clock}", window=window)
     access.write_table(table, rows)
     rig.accept(access)
 
@@ -49,6 +51,21 @@ def test_the_same_window_again_gives_the_same_table(rig: Rig) -> None:
     for number, n in ((1, 10), (0, 5), (1, 11)):
         write(rig, DAILY, pl.DataFrame({"day": [number], "n": [n]}), day(number))
     assert rig.access().read_table(DAILY, None, None).rows() == [(0, 5), (1, 11)]
+
+
+def test_a_window_that_covers_others_replaces_them(rig: Rig) -> None:
+    for number in (0, 1, 2):
+        write(rig, DAILY, pl.DataFrame({"day": [number], "n": [1]}), day(number))
+    write(rig, DAILY, pl.DataFrame({"day": [0, 1], "n": [7, 7]}), (at(0), at(2)))
+    assert rig.access().read_table(DAILY, None, None).rows() == [(0, 7), (1, 7), (2, 1)]
+
+
+def test_what_one_run_writes_of_a_window_stands_together(rig: Rig) -> None:
+    for run, n in (("r1", 1), ("r1", 2), ("r2", 3), ("r2", 4)):
+        access = rig.access(run, window=day(0))
+        access.write_table(DAILY, pl.DataFrame({"day": [0], "n": [n]}))
+        rig.accept(access)
+    assert rig.access().read_table(DAILY, None, None)["n"].to_list() == [3, 4]
 
 
 def test_a_table_by_window_refuses_a_run_without_one(rig: Rig) -> None:
@@ -154,3 +171,10 @@ def test_rows_without_a_time_of_their_own_get_that_of_the_acceptance(rig: Rig) -
 def test_outside_a_run_no_version_of_a_table_is_published(rig: Rig) -> None:
     with pytest.raises(RefusedError, match="published by a run"):
         rig.here().write_table(ORDERS, pl.DataFrame({"id": ["a"], "n": [1]}))
+
+
+def test_a_table_that_no_module_declares_is_said_with_the_near_one(rig: Rig) -> None:
+    rig.holdings = replace(rig.holdings, project=msgspec.structs.replace(rig.holdings.project, modules=("flow",)))
+    with pytest.raises(NotFoundError, match=r"has no table 'wether' \(did you mean 'weather'\?\)") as caught:
+        rig.access().read_table(TableDef("wether"), None, None)
+    assert caught.value.code == "HR2050"

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from headrace.connectors.appends import BLOB_ROWS, append, appends, partitions, prepare, prepare_json
 from headrace.connectors.blob import unpack
+from headrace.connectors.fitting import fit
 from headrace.connectors.log import Log, read_source
 from headrace.data.events import OffsetRange
 from headrace.data.window import Window
@@ -132,7 +133,7 @@ def test_times_of_other_zones_are_the_same_instants(store, log):
         ([flight(1), {**flight(2), "id": None}], r"row 1, column 'id': expected str \(never null\)"),
         ([flight(1), {"id": "x"}], r"row 1, column 'announced': expected datetime \(never null\)"),
         ([{**flight(1), "announced": datetime(2013, 1, 1)}], "row 0, column 'announced': expected datetime"),  # noqa: DTZ001
-        ([{**flight(1), "gate": 4}], "column 'gate' is not declared; the topic has id, announced, delay, seats"),
+        ([{**flight(1), "gate": 4}], "row 0, column 'gate' is not declared; the topic has id, announced, delay, seats"),
         ([{**flight(1), "seats": 2**70}], "row 0, column 'seats': expected int"),
         (
             pl.DataFrame({"id": ["a"], "announced": ["soon"]}),
@@ -240,3 +241,16 @@ def test_partitions_do_not_change_between_releases():
 def test_rows_that_no_reader_could_read_are_refused(rows):
     with pytest.raises(SchemaError, match="nothing was appended"):
         prepare(TopicDef("t"), rows, 1)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"j": {"a": 1, "b": None}}, {"j": {"a": [1.0, float("nan")]}}],
+        [{"j": None}, {"j": float("inf")}],
+        pl.DataFrame({"j": [[1.0], [float("nan")]]}),
+    ],
+)
+def test_json_without_a_word_for_nan_refuses_it_instead_of_storing_null(rows):
+    with pytest.raises(SchemaError, match="row 1, column 'j': expected json"):
+        fit(TopicDef("t", schema={"j": "json"}), rows)

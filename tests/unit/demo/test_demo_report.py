@@ -88,3 +88,4 @@ def test_the_terminal_shows_curves_retrainings_and_lineage(story: Story) -> None
     text = captured.get()
     for part in ("0.732", "May 5", "rejected", "2013-04-30-UA-1-EWR <late>", "1,432 batches", "22 trainings"):
         assert part in text
+    assert "Digest of all predictions: b3f1c09e" in text

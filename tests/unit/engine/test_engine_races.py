@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 import headrace as hr
-from headrace.data.facts import Part, TablePublished, TopicShaped
+from headrace.data.facts import Part, TablePublished, TopicCompleted, TopicShaped
 from headrace.definitions import project as definitions
+from headrace.definitions.project import ModelDef
 from headrace.engine.listener import Listener
 from headrace.engine.loop import Engine, EngineOptions
 from headrace.errors import ConflictError, StoreError
@@ -382,3 +384,36 @@ def test_a_run_that_makes_no_sense_is_closed_with_the_reason_and_the_others_go_o
     assert "it cannot go on from its rows" in why
     assert "no pipeline 'gone'" in why
     assert [active.pipeline for active in rig.engine.machine.state.runs.values()] == ["steady"]
+
+
+DAY_US = 86_400_000_000
+
+
+@pytest.mark.parametrize("is_first_of_several", [False, True])
+def test_a_training_that_was_asked_while_no_engine_was_alive_ends_where_its_data_ends(
+    is_first_of_several: bool,
+) -> None:
+    store = EngineSqlStore(":memory:")
+    project = freeze("p", [counting]).project
+    trains = msgspec.structs.replace(
+        project.pipelines["counting"], window="all", registers="risk", reads=("clicks",), triggers=()
+    )
+    project = msgspec.structs.replace(project, pipelines={"counting": trains}, models={"risk": ModelDef("risk")})
+    way: Any = store
+    first = Engine(way, Crew(), FakeClock(), options=EngineOptions(), read_file=lambda path: b"")
+    first.start()
+    first.give([e.Deployed("c1", project, definitions.encode(project))])
+    store.commit([Append("clients", None, (TopicCompleted("clicks", DAY_US, 1),))])
+    asked = store.ask("trigger", {"pipeline": "counting"}, key="k", at_us=1)
+    if is_first_of_several:  # this one cannot be decided on, so each is tried once more, alone, from the rows
+        store.ask("pause", {"pipeline": ["counting"], "paused": True}, key="l", at_us=1)
+
+    told = Told()
+    second = Engine(way, Crew(), FakeClock(), options=EngineOptions(), read_file=lambda path: b"", listener=told)
+    second.start()
+    while second.turn(wait=False):
+        pass
+    (run,) = [fact for fact in told.facts if fact.kind == "RunCreated"]
+    assert run.window == (0, DAY_US)
+    assert store.answer(asked) == ("done", {"run": run.run, "pipeline": "counting"})
+    store.close()

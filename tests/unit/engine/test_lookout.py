@@ -8,11 +8,20 @@ from typing import Any
 
 import pytest
 
+from headrace.data.facts import TopicCompleted
 from headrace.definitions.project import Project
 from headrace.engine.listener import Listener
 from headrace.engine.lookout import Lookout
 from headrace.ports import Append, Request
-from headrace.runs.events import Deployed, Event, NewsRejected, PauseAsked, RequestSettled, TriggerSeen
+from headrace.runs.events import (
+    Deployed,
+    Event,
+    NewsRejected,
+    PauseAsked,
+    RequestSettled,
+    TriggerSeen,
+    WatermarksRead,
+)
 from headrace.runs.facts import CursorMoved, RequestAnswered
 from headrace.store.sql.engine_store import EngineSqlStore
 from headrace.streams.facts import TriggerFired
@@ -149,3 +158,26 @@ def test_what_was_dropped_for_a_full_disk_is_under_no_suspicion(rig: Rig) -> Non
         rig.lookout.dropped([seen, Deployed("c2", Project("p"), b"", 1)])
         rig.lookout.forget()
     assert rig.told.deploys == 3
+
+
+def complete_through(rig: Rig, us: int) -> None:
+    rig.store.commit([Append("clients", None, (TopicCompleted("clicks", us, 1),))])
+
+
+def test_the_watermarks_are_heard_before_anything_is_decided_on_requests(rig: Rig) -> None:
+    rig.ask()
+    complete_through(rig, 7)
+    assert [type(event) for event in rig.look()] == [WatermarksRead, PauseAsked]
+
+
+def test_an_engine_that_begins_again_hears_the_watermarks_before_it_tries_a_suspect(rig: Rig) -> None:
+    rig.ask()
+    complete_through(rig, 7)
+    events = rig.look()
+    rig.lookout.failed(events, ValueError("it makes no sense"))
+    rig.lookout.forget()
+    (heard,) = rig.look()
+    assert heard == WatermarksRead({"clicks": 7})
+    assert not rig.lookout.has_looked, "so it looks again at once"
+    state: Any = SimpleNamespace(code="c1", project=Project("p"), desks=SimpleNamespace(watermarks={"clicks": 6}))
+    assert [type(event) for event in rig.lookout.look(state)] == [PauseAsked], "one suspect alone"

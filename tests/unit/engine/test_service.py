@@ -41,6 +41,7 @@ class Rig:
         self.open: list[ActiveRun] = []
         self.has_ended = False
         self.next: LoadedCode | Exception = LoadedCode("c1", folder, PROJECT, b"{}", ())
+        self.text = "c1"
         self.state = SimpleNamespace(code="", project=PROJECT)
         self.clock = FakeClock()
         self.logs = {"run:1-a": LogState(3, 1, "here")}
@@ -50,23 +51,31 @@ class Rig:
             is_working=True,
             machine=SimpleNamespace(state=self.state),
             give=self.give,
+            start=lambda: None,
             clock=self.clock,
             store=store,
             owner="engine 7",
         )
         self.stored: dict[str, int] = {}
-        others: Any = SimpleNamespace(open_runs=lambda prefix: self.open, partitions=lambda: self.stored)
+        others: Any = SimpleNamespace(
+            open_runs=lambda prefix: self.open, partitions=lambda: self.stored, refuse_elsewhere=self.look_at_store
+        )
         self.deaths: list[Death] = []
+        self.is_elsewhere = False
         supervisor: Any = SimpleNamespace(
             deploy=lambda code, path, groups: self.deployed.append(code), tend=lambda: self.deaths
         )
         self.locks = folder / "locks"
-        self.loading = Loading(self.load, lambda: None)
+        self.loading = Loading(self.load, lambda: None, lambda: self.text)
         self.service = Service(
             engine, others, supervisor, self.loading, code_folder=folder, locks=self.locks,
             lock_of=lambda log: self.locks / log, stream_processes=1, notice=self.said.append,
         )  # fmt: skip
         self.listener = ServiceListener(lambda facts: None, self.said.append, supervisor, self.loading)
+
+    def look_at_store(self) -> None:
+        if self.is_elsewhere:
+            raise StoreError("the store was deleted or moved", code="HR4031")
 
     def load(self) -> LoadedCode:
         if isinstance(self.next, Exception):
@@ -130,10 +139,49 @@ def test_a_mistake_is_said_and_the_last_good_version_stays(rig: Rig, tmp_path: P
     assert (request, status, answer["code"]) == (7, "refused", "HR1000")
 
 
+def test_a_mistake_that_was_taken_back_is_said_once(rig: Rig, tmp_path: Path) -> None:
+    rig.deploy()
+    good, rig.next = rig.next, LoadedCode("c2", tmp_path, PROJECT, b"{}", (PROBLEM,))
+    rig.deploy()
+    rig.next = good
+    rig.deploy()
+    rig.deploy()
+    assert rig.said[-1] == "clean again: the files are version c1, which is in force"
+    assert len(rig.said) == 3
+
+
 def test_a_project_that_cannot_be_read_is_said_too(rig: Rig) -> None:
     rig.next = ProjectError("there is no package 'flow'", code="HR1001")
     rig.deploy()
     assert rig.said == ["there is no package 'flow'\nnot deployed; nothing is deployed yet"]
+
+
+def test_what_was_deployed_goes_on_at_once_where_the_files_are_the_same(rig: Rig, tmp_path: Path) -> None:
+    (tmp_path / "c1").mkdir()
+    rig.state.code = "c1"
+    rig.service._begin()
+    assert rig.deployed == ["c1"]
+    assert rig.said == ["serves c1, deployed before: 2 pipelines"]
+
+
+def test_files_that_have_changed_since_are_loaded_before_anything_is_served(rig: Rig, tmp_path: Path) -> None:
+    (tmp_path / "c0").mkdir()
+    rig.state.code = "c0"
+    rig.service._begin()
+    assert rig.deployed == ["c1"]
+    assert rig.said == [
+        "the files have changed since c0 was deployed: they are loaded first",
+        "deployed c1: 2 pipelines",
+    ]
+
+
+def test_files_that_do_not_load_leave_what_was_deployed(rig: Rig, tmp_path: Path) -> None:
+    (tmp_path / "c0").mkdir()
+    rig.state.code = "c0"
+    rig.next = LoadedCode("c1", tmp_path, PROJECT, b"{}", (PROBLEM,))
+    rig.service._begin()
+    assert rig.deployed == ["c0"]
+    assert rig.said[-1].endswith("not deployed; version c0 stays in force")
 
 
 def test_a_request_that_nobody_knows_is_refused(rig: Rig) -> None:
@@ -314,3 +362,10 @@ def test_an_engine_that_does_not_get_going_leaves_no_process_behind(rig: Rig) ->
     with pytest.raises(ZeroDivisionError):
         rig.service.run(lambda: True)
     assert closed == ["streams", "workers"]
+
+
+def test_a_store_that_is_not_where_it_was_ends_the_service(rig: Rig) -> None:
+    rig.tend()
+    rig.is_elsewhere = True
+    with pytest.raises(StoreError, match="deleted or moved"):
+        rig.tend()

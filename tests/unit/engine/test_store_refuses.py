@@ -77,7 +77,7 @@ class Rig:
         supervisor: Any = SimpleNamespace(deploy=lambda code, path, groups: self.served.append(code), tend=list)
         code = LoadedCode("c1", folder, PROJECT, definitions.encode(PROJECT), ())
         self.service = Service(
-            self.engine, store, supervisor, Loading(lambda: code, lambda: None), code_folder=folder, locks=folder,
+            self.engine, store, supervisor, Loading(lambda: code, lambda: None, lambda: "c1"), code_folder=folder, locks=folder,
             lock_of=lambda log: folder / log, stream_processes=1, notice=lambda notice: None,
         )  # fmt: skip
         self.engine.start()

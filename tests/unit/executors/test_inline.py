@@ -10,6 +10,7 @@ import pytest
 
 from headrace.definitions.nodes import Const, Node
 from headrace.executors.inline import InlineExecutor
+from headrace.executors.output import LogFile, Tee
 from headrace.executors.protocol import Done, PinAsked, Ready, Start
 
 
@@ -79,3 +80,22 @@ def test_a_log_that_cannot_be_opened_leaves_the_process_as_it_was(new_bench: Any
     with pytest.raises(OSError, match=r"exists|directory"):
         InlineExecutor(bench.runner, tmp_path / "file" / "run1.log", lambda pin: None)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_printed_line_is_one_write_to_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    log = LogFile(tmp_path / "log", "log")
+    written: list[bytes] = []
+    monkeypatch.setattr(log, "write", written.append)
+    with Tee(log):
+        print("a", "line", "of", 5, "words")
+        print("no end", end="")
+    log.close()
+    assert written == [b"a line of 5 words\n", b"no end"]
+
+
+def test_what_is_flushed_is_shown_before_its_line_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    log = LogFile(tmp_path / "log", "log")
+    with Tee(log):
+        print("half", end="", flush=True)
+        assert capsys.readouterr().out == "half"
+    log.close()

@@ -314,7 +314,7 @@ def test_a_formatted_handle_is_one_mistake(tmp_path: Path):
             print(f"{x} {x!r}")
         """,
     )
-    assert only(found).code == "HR1101"
+    assert only(found).code == "HR1106"
 
 
 @pytest.mark.parametrize(("package", "extra"), [("lightgbm", "lightgbm"), ("sklearn", "sklearn"), ("skops", "sklearn")])
@@ -340,3 +340,73 @@ def test_a_constant_that_json_cannot_hold_is_named(tmp_path: Path, constant: str
     )
     assert (only(found).code, line(found[0])) == ("HR1105", 7)
     assert "cannot be written into a graph" in found[0].message
+
+
+def test_a_pipeline_that_takes_events_is_started_by_rows_and_by_nothing_else(tmp_path: Path):
+    body = """
+        flagged, revenue = hr.Topic("flagged"), hr.Table("revenue")
+        @hr.task
+        def look(events: hr.Events) -> int: ...
+        @hr.pipeline(schedule="@daily")
+        def timed(events: hr.Events):
+            look(events)
+        @hr.pipeline(triggers=[hr.event(flagged)])
+        def good(events: hr.Events):
+            look(events)
+        timed.on(hr.updated(revenue))
+        @hr.pipeline
+        def alone(events: hr.Events):
+            look(events)
+        """
+    refused = problems(tmp_path, body)
+    assert {p.code for p in refused} == {"HR1108"}
+    assert [p.message for p in refused] == [
+        "timed cannot be started by this trigger: it takes hr.Events, which only the rows of a topic bring"
+    ] * 2
+    assert refused[0].cure == "take this trigger off; triggers=[hr.event(topic)] starts it for each row"
+    warned = only([p for p in check(load_project(tmp_path, "shop")) if p.level == "warning"])
+    assert warned.message == "nothing starts alone: it takes hr.Events, which only the rows of a topic bring"
+
+
+def test_a_map_with_a_further_argument_shows_the_call_that_is_meant(tmp_path: Path):
+    found = problems(
+        tmp_path,
+        """
+        @hr.task
+        def figures(store, broken) -> int: ...
+        @hr.pipeline
+        def daily(broken: bool = False):
+            figures.map([1, 2], broken=broken)
+        """,
+    )
+    assert (only(found).code, line(found[0])) == ("HR1102", 7)
+    assert found[0].message == "figures.map takes the items and nothing else, got broken=… as well"
+    assert found[0].cure == "write the call out: hr.map(lambda item: figures(item, broken=…), items)"
+
+
+def test_an_option_that_is_nearly_one_names_it(tmp_path: Path):
+    found = problems(tmp_path, "@hr.task(retires=1)\ndef a(): ...\n")
+    assert only(found).message == "shop.pipes does not import: a task has no option 'retires' (did you mean 'retries'?)"
+
+
+def test_a_schedule_that_is_none_says_how_one_is_written(tmp_path: Path):
+    found = problems(tmp_path, "@hr.pipeline(schedule='evry 1m')\ndef a(): ...\n")
+    assert (only(found).code, line(found[0])) == ("HR1102", 2)
+    assert found[0].message == "shop.pipes does not import: 'evry 1m' is not a schedule: it has 2 fields, not five"
+    assert found[0].cure.startswith('did you mean "every 1m"? write "every 10m", "minute hour day month weekday", e.g.')
+
+
+@pytest.mark.parametrize("use", ["x.real", "x + 1", "1 if x else 2", "[y for y in x]"])
+def test_a_result_that_is_used_as_if_it_were_known_has_one_code(tmp_path: Path, use: str):
+    found = problems(
+        tmp_path,
+        f"""
+        @hr.task
+        def a() -> int: ...
+        @hr.pipeline
+        def daily():
+            x = a()
+            {use}
+        """,
+    )
+    assert only(found).code == "HR1106"

@@ -9,7 +9,7 @@ import pytest
 
 from headrace.errors import StoreError, SupersededError
 from headrace.host.writer import Addition, Writer, append_all
-from headrace.ports import Append, Committed
+from headrace.ports import Append, Committed, LogState
 from headrace.runs.facts import EventRejected, PipelinePaused
 from headrace.store.sql.engine_store import EngineSqlStore
 
@@ -19,6 +19,13 @@ class Wire:
 
     def __init__(self, store: EngineSqlStore) -> None:
         self.store, self.next, self.between = store, "", lambda: None
+        self.unread = 0
+
+    def log(self, name: str) -> LogState:
+        if self.unread:
+            self.unread -= 1
+            raise StoreError("the log cannot be read")
+        return self.store.log(name)
 
     def commit(self, appends: Sequence[Append]) -> Committed:
         fault, self.next = self.next, ""
@@ -143,3 +150,19 @@ def test_several_logs_are_written_in_one_transaction_or_not_at_all(wire: Any) ->
         append_all(wire, [Addition(one, (*news(),)), Addition(two, (PipelinePaused("p", True, "me", 1),))])
     append_all(wire, [Addition(one, (*news(),)), Addition(two, (*news(),))])
     assert (wire.head("shard:a:0"), wire.head("shard:a:1")) == (4, 3)
+
+
+@pytest.mark.parametrize("was_written", [True, False])
+def test_after_an_error_nobody_could_explain_it_writes_only_on_what_it_knows(wire: Any, was_written: bool) -> None:
+    """The next append is as long as the one that was written after all: by the head alone it would count as that one."""
+    one, two = writer(wire, "me", "shard:a:0"), writer(wire, "me", "shard:a:1")
+    wire.next, wire.unread = "back" if was_written else "there", 1
+    with pytest.raises(StoreError, match="cannot be read"):
+        append_all(wire, [Addition(one, (*news(),)), Addition(two, (*news(),))])
+    if was_written:
+        for either in (one, two):
+            with pytest.raises(SupersededError, match="is not what it knows of"):
+                either.append([PipelinePaused("another", True, "me", 1)])
+    else:
+        append_all(wire, [Addition(one, (*news(),)), Addition(two, (*news(),))])
+    assert (wire.head("shard:a:0"), wire.head("shard:a:1")) == (2, 2)

@@ -178,7 +178,8 @@ def test_of_several_rows_with_a_key_the_newest_is_traced(world: World) -> None:
 
 
 def test_a_row_by_its_place_a_run_and_a_version_are_traced_too(world: World) -> None:
-    assert trace(world.store, PROJECT, "flights/0/1").root.sources[0].kind == "client"
+    client = trace(world.store, PROJECT, "flights/0/1").root.sources[0]
+    assert (client.kind, client.name) == ("client", "outside of runs")
     assert trace(world.store.database, PROJECT, "trains").root.kind == "run"
     assert trace(world.store, PROJECT, "delay:1").root.name == "delay:1"
 

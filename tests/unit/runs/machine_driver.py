@@ -81,7 +81,7 @@ class Driver:
             result = self.behave(start)
         except Exception as error:
             return AttemptErrored(start.worker, start.serial, f"{type(error).__name__}: {error}")
-        if isinstance(result, WorkerDied):
+        if isinstance(result, WorkerDied | AttemptDone):
             return result
         return AttemptDone(start.worker, start.serial, value(result), 10)
 

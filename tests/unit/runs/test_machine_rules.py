@@ -18,7 +18,18 @@ from headrace.errors import RefusedError
 from headrace.runs import asking, attempts, machine
 from headrace.runs import facts as f
 from headrace.runs.desks import Desks
-from headrace.runs.events import Deployed, PauseAsked, RetryAsked, RunAsked, UpdateSeen, WorkerDied, WorkerReady
+from headrace.runs.effects import Effects
+from headrace.runs.events import (
+    AttemptDone,
+    Deployed,
+    PauseAsked,
+    RetryAsked,
+    RunAsked,
+    UpdateSeen,
+    WorkerDied,
+    WorkerReady,
+)
+from headrace.runs.facts import TableWrite
 from headrace.runs.handout import Handout
 from headrace.runs.machine import TaintedStepError
 from headrace.runs.publishing import TableDesk
@@ -67,6 +78,31 @@ def test_whatever_breaks_in_a_step_taints_it(place: tuple[Any, str], monkeypatch
     monkeypatch.setattr(*place, breaks)
     with pytest.raises(TaintedStepError, match="broken"):
         drive.send(RunAsked("p", "k"))
+
+
+@pytest.mark.parametrize("window", [(0, 5), (5, 15), (2, 3)])
+def test_a_window_that_cuts_through_another_fails_the_task_and_not_the_engine(window: tuple[int, int]) -> None:
+    drive = driver()
+    drive.behave = lambda start: AttemptDone(
+        start.worker,
+        start.serial,
+        f.Value("json", "1"),
+        10,
+        effects=wrote((0, 10) if len(drive.starts) < 3 else window),
+    )
+    drive.run()
+    assert drive.ended.state == "succeeded"
+    drive.run()
+    assert drive.ended.state == "failed"
+    (failed,) = drive.of(f.AttemptFailed)
+    assert "HR3045" in failed.error
+    assert "1970-01-01" in failed.error
+    assert failed.retry_at_us is None
+    assert {part.window for table in drive.of(TablePublished) for part in table.parts} == {(0, 10)}
+
+
+def wrote(window: tuple[int, int]) -> Effects:
+    return Effects(tables=(TableWrite("daily", "window", "p", 1, 1, "", window),))
 
 
 def test_news_of_a_table_that_nobody_can_decide_on_is_recorded_and_passed(monkeypatch: pytest.MonkeyPatch) -> None:

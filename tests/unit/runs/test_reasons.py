@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from headrace.definitions.nodes import Const, Graph, Node, Ref, Scope
-from headrace.definitions.project import ModelDef, MonitorDef, PipelineDef
+from headrace.definitions.project import ModelDef, MonitorDef, PipelineDef, Schedule
 from headrace.models.controller import Ask, ControllerState
 from headrace.runs import reasons, run_reasons
 from headrace.runs.reasons import Reason
@@ -33,7 +33,7 @@ def cell(node: str, **counts: Any) -> CellRow:
 
 def item(node: str, state: str, **more: Any) -> ItemRow:
     values: dict[str, Any] = dict.fromkeys(ItemRow.__struct_fields__)
-    values |= {"run": "r1", "node": node, "path": "", "item": 0, "state": state, "attempt": 1}
+    values |= {"run": "r1", "node": node, "path": "", "item": 0, "state": state, "attempt": 1, "detail": ""}
     return ItemRow(**(values | more))
 
 
@@ -184,7 +184,7 @@ def test_a_model_without_champion_names_the_pipeline_that_makes_one() -> None:
 @pytest.mark.parametrize(
     ("state", "expected"),
     [
-        (ControllerState(phase="cooling", trained_us=DAY), "cool-down until 1970-01-03T00:00Z"),
+        (ControllerState(phase="cooling", trained_us=DAY + 408_135), "cool-down until 1970-01-03T00:00Z"),
         (
             ControllerState(phase="training", run="r9", ask=Ask(by="drift", at_us=0, evidence="32 %")),
             "asked by drift: 32 %",
@@ -241,3 +241,29 @@ def test_a_ready_task_names_what_holds_the_workers() -> None:
     )
     found = run_reasons.of_run(run("running"), GRAPH, [], [], watermarks={}, has_engine=True, at_work=held[4:])
     assert found[0].why == "ready: waits for a free worker: they have 1 attempt of run r4 (ingest)"
+
+
+def test_without_workers_nothing_goes_by_itself() -> None:
+    found = run_reasons.of_run(run("running"), GRAPH, [], [], watermarks={}, has_engine=True, workers=0)
+    ready = [reason for reason in found if reason.why.startswith("ready")]
+    assert ready
+    assert {(x.why, x.next) for x in ready} == {
+        ("ready: there are no workers: workers = 0", "workers = 2 in headrace.toml, then headrace dev")
+    }
+
+
+def test_an_attempt_whose_worker_died_was_lost_as_the_log_says() -> None:
+    again = item("a", "waiting_retry", attempt=2, error="the worker was killed", detail=None)
+    assert of_run(run("running"), [cell("a")], [again])[0].why == "attempt 2 lost: the worker was killed"
+    ended = item("a", "failed", attempt=5, error="the worker was killed", detail=None)
+    found = of_run(run("failed", end_why="failed: a"), [cell("a")], [ended])
+    assert found[1].why == "attempt 5 was lost: the worker was killed"
+
+
+def test_the_slots_of_a_paused_pipeline_do_not_go_by_themselves() -> None:
+    nightly = PipelineDef("nightly", "m:nightly", Graph(()), triggers=(Schedule("@daily"),))
+    found = reasons.of_pipeline(nightly, paused_by="ann", next_slot_us=DAY, fires_schedules=True, has_engine=True)
+    assert [(x.why, x.next) for x in found] == [
+        ("paused by ann", "headrace pipelines resume nightly"),
+        ("its next slot is 1970-01-02T00:00Z: it is skipped while the pipeline is paused", ""),
+    ]

@@ -278,3 +278,24 @@ def test_a_crash_inside_a_migration_leaves_the_old_schema(tmp_path: Path, monkey
     again = sqlite3.connect(tmp_path / "image.db", isolation_level=None)
     assert again.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
     again.close()
+
+
+def test_a_store_that_was_deleted_moved_or_replaced_under_its_user_is_not_used_on(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    database = Database(home / "store.db")
+    try:
+        database.refuse_elsewhere()
+        home.rename(tmp_path / "moved")
+        with pytest.raises(StoreError, match="deleted or moved") as gone:
+            database.refuse_elsewhere()
+        assert gone.value.code == "HR4031"
+        home.mkdir()
+        Database(home / "store.db").close()
+        with pytest.raises(StoreError, match="deleted or moved"):
+            database.refuse_elsewhere()
+        (home / "store.db").unlink()
+        (tmp_path / "moved" / "store.db").rename(home / "store.db")
+        database.refuse_elsewhere()
+    finally:
+        database.close()

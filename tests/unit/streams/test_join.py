@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -98,6 +100,22 @@ def test_running_totals_without_a_span_go_back_to_the_beginning():
     assert joined["outcomes_count"].to_list() == [2]
 
 
+def payments(*rows: tuple[str, int, float | None]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema={"origin": pl.String, "known": INSTANT, "late": pl.Float64}, orient="row")
+
+
+def test_a_running_sum_knows_nothing_of_what_came_before_its_span():
+    nan, inf = float("nan"), float("inf")
+    before = payments(("EWR", 0, 1e16), ("EWR", 1, nan), ("EWR", 2, inf), ("EWR", 3, -inf))
+    within = payments(("EWR", 500, 1.0), ("JFK", 505, nan), ("EWR", 510, 2.0), ("EWR", 900, 0.1))
+    left = flights(("EWR", 500), ("EWR", 510), ("EWR", 900), ("EWR", 700), ("JFK", 510))
+    whole = join_asof(left, pl.concat([before, within]), RECENT)["outcomes_late"].to_list()
+    assert whole[:4] == [1.0, 3.0, 0.1, 0.0]
+    assert math.isnan(whole[4])
+    alone = join_asof(left, within, RECENT)["outcomes_late"].to_list()
+    assert str(alone) == str(whole)
+
+
 MOMENTS = st.integers(0, 400)
 LEFT = st.lists(st.tuples(st.sampled_from(["EWR", "JFK"]), MOMENTS), max_size=25)
 HISTORY = st.lists(st.tuples(st.sampled_from(["EWR", "JFK", "LGA"]), MOMENTS, st.booleans()), max_size=25)
@@ -133,6 +151,20 @@ def test_any_split_into_batches_gives_the_rows_of_one_big_join(left, history, jo
         assert not side.lacks(batch)
         parts.append(side.join_to(batch))
     assert pl.concat(parts).equals(whole)
+
+
+ODD = st.sampled_from([0.1, 0.2, 0.3, 1e16, 1.0, -1e16, float("nan"), float("inf"), None])
+PAID = st.lists(st.tuples(st.sampled_from(["EWR", "JFK"]), MOMENTS, ODD), max_size=40)
+
+
+@settings(deadline=None, max_examples=100)
+@given(LEFT, PAID)
+def test_a_running_sum_of_floats_is_the_same_to_the_bit_for_a_row_alone_and_among_others(left, paid):
+    rows = flights(*left)
+    side = Side(RECENT, payments(*paid))
+    whole = join_asof(rows, side.rows, RECENT)
+    for row in range(len(rows)):
+        assert side.join_to(rows.slice(row, 1)).equals(whole.slice(row, 1))
 
 
 def test_a_batch_that_looks_further_back_than_what_is_held_says_so():

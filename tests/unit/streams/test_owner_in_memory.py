@@ -274,7 +274,7 @@ def test_a_slow_call_for_several_is_made_once_wherever_its_shards_stand(host):
     assert (host.words("out", 0), host.words("out", 1)) == (["A"], ["X"])
 
 
-def test_a_batch_beside_others_is_large_only_where_a_call_is_worth_its_price_for_one(host, monkeypatch):
+def test_large_batches_go_through_calls_of_their_own(host, monkeypatch):
     monkeypatch.setattr(batch, "SHARED_ROWS", 5)
     runner = started(host)
     host.append(0, ["a", "b", "c"])

@@ -10,6 +10,7 @@ from headrace.graph.pipeline import pipeline
 from headrace.graph.task import task
 from headrace.graph.trigger import event
 from headrace.shards.runner import Place
+from headrace.store.sql.reads.streams import TriggerRow, triggers
 
 OUTCOMES = {"id": str, "at": "datetime", "diverted": bool}
 
@@ -35,6 +36,11 @@ LOG = "trigger:investigate:event outcomes diverted"
 
 def outcome(n: int, diverted: bool) -> dict[str, object]:
     return {"id": f"f{n}", "at": f"2013-01-01T00:{n // 60:02}:{n % 60:02}Z", "diverted": diverted}
+
+
+def trigger_row(h) -> TriggerRow:
+    (row,) = triggers(h.store.database)
+    return row
 
 
 def fired_events(h) -> list[tuple[int, int]]:
@@ -89,6 +95,22 @@ def test_under_steady_load_progress_is_saved_once_a_second(harness):
     assert len(h.facts(LOG, "TriggerProgressed")) == 2
 
 
+def test_a_count_lowered_below_what_is_held_fires_without_another_event(harness):
+    outcomes, investigate = watching(count=20)
+    h = harness(investigate)
+    h.start(PLACE)
+    h.append(outcomes, [outcome(n, True) for n in range(12)])
+    h.settle()
+    h.use(watching(count=5)[1])
+    h.restart()
+    h.settle()
+    assert len(h.facts(LOG, "TriggerFired")) == 2
+    h.append(outcomes, [outcome(n, True) for n in range(12, 16)])
+    h.settle()
+    assert len(h.facts(LOG, "TriggerFired")) == 3
+    assert len(set(fired_events(h))) == 15
+
+
 def test_a_new_trigger_is_not_about_what_was_there_before(harness):
     outcomes, investigate = watching()
     h = harness(investigate)
@@ -101,7 +123,7 @@ def test_a_new_trigger_is_not_about_what_was_there_before(harness):
     assert len(h.facts(LOG, "TriggerFired")) == 1
 
 
-def test_a_column_that_is_not_boolean_stops_the_trigger_and_says_so(harness, capsys):
+def test_a_column_that_is_not_boolean_stops_the_trigger_and_says_so(harness):
     odd = Topic("outcomes", schema={"id": str, "at": "datetime", "diverted": str}, key="id", event_time="at")
     _, investigate = watching()
     h = harness(investigate)
@@ -110,7 +132,30 @@ def test_a_column_that_is_not_boolean_stops_the_trigger_and_says_so(harness, cap
     h.loaded.project.topics["outcomes"] = odd.definition
     h.start(PLACE)
     h.settle()
-    assert "boolean column 'diverted'" in capsys.readouterr().err
+    assert "boolean column 'diverted'" in trigger_row(h).why
+    (held,) = h.facts(LOG, "TriggerHeld")
+    assert held.why == trigger_row(h).why
+
+
+def test_damaged_rows_stop_the_trigger_until_they_can_be_read(harness):
+    outcomes, investigate = watching()
+    h = harness(investigate)
+    h.start(PLACE)
+    h.append(outcomes, [outcome(1, True)])
+    ((whole,),) = h.store.database.read("SELECT body FROM topic_bodies")
+
+    def put(body: bytes) -> None:
+        with h.store.database.write() as connection:
+            connection.execute("UPDATE topic_bodies SET body = ?", (body,))
+
+    put(bytes(len(whole)))
+    h.settle()
+    assert "HR4040" in trigger_row(h).why
+    put(whole)
+    h.restart()
+    h.settle()
+    assert trigger_row(h).why is None
+    assert len(fired_events(h)) == 1
 
 
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])

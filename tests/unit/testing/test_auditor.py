@@ -12,11 +12,11 @@ from headrace.base.facts import Fact
 from headrace.data.facts import TablePublished
 from headrace.definitions.nodes import Graph, Node, Options, Ref
 from headrace.definitions.project import ModelDef, OnMonitor, PipelineDef, Project, Schedule
-from headrace.models.facts import WindowJudged
+from headrace.models.facts import RetrainAsked, WindowJudged
 from headrace.ports import Append
 from headrace.runs import facts as f
 from headrace.store.sql.engine_store import EngineSqlStore
-from headrace.streams.facts import BatchCommitted, ShardStarted
+from headrace.streams.facts import BatchCommitted, ShardStarted, TriggerFired
 from headrace.testing.auditor import audit, calendars
 from headrace.testing.auditor.audit import Auditor, Evidence
 from headrace.testing.auditor.triggers import group
@@ -197,3 +197,32 @@ def test_calendars_know_the_days_on_which_clocks_change(
 def test_events_are_grouped_by_count_and_time() -> None:
     assert group([0, 1, 2, 3, 4], 2, None) == ([(0, 1), (2, 3)], 0)
     assert group([0, 100, 101], 2, 10) == ([(1, 2)], 1)
+
+
+def test_a_check_knows_all_facts_however_many_broken_promises_came_before_them() -> None:
+    runs = [f"x{n}" for n in range(30)]
+    broken = [fact for run in runs for fact in (created(run, run), msgspec.structs.replace(started("b"), run=run))]
+    assert audited(INTACT[0], *broken, *INTACT[1:], has_ended=False, is_quiet=False) == {"E7"}
+
+
+def test_a_training_that_is_tried_again_beside_another_is_two_at_once() -> None:
+    ask = RetrainAsked("m", "person", "asked for", 1, True, "asked for", 1)
+    trainings = (
+        f.LogTaken(1, "engine", 1),
+        ask,
+        created("r1", "retrain:m:1", "learn", "retrain"),
+        f.RunEnded("r1", "failed", 1),
+        ask,
+        created("r2", "retrain:m:2", "learn", "retrain"),
+    )
+    assert "A1" not in audited(*trainings)
+    assert "A1" in audited(*trainings, f.RunRetried("r1", 2, 1, "ann"))
+
+
+def test_an_event_that_asked_for_a_training_has_its_answer() -> None:
+    fired = TriggerFired("learn", "event", "0:1", (("t", 0, 0, 1),), 1, 1)
+    asked = RetrainAsked("m", "event", "1 row of t", 1, True, "event asks", 1, key="event:learn:event:0:1")
+    training = created("r1", "retrain:m:1", "learn", "retrain")
+    assert "S5" in audited(INTACT[0], fired)
+    assert "S5" not in audited(INTACT[0], fired, asked, training)
+    assert "S5" in audited(INTACT[0], fired, asked, training, asked)

@@ -99,6 +99,21 @@ def test_a_count_without_a_length_waits_for_ever() -> None:
     assert len(fired) == 1
 
 
+def test_a_count_lowered_below_what_is_held_fires_groups_of_the_new_count() -> None:
+    held, _, _ = EventGroup.of(20, "1h").add([(at, 0, at) for at in range(12)])
+    lowered = msgspec.structs.replace(held, count=5)
+    state, fired, expired = lowered.add([])
+    assert [[event.offset for event in group.events] for group in fired] == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
+    assert ([event.offset for event in state.held], expired) == ([10, 11], 0)
+    assert lowered.add([(12, 0, 12), (13, 0, 13), (14, 0, 14)])[1][2].key == "0:14"
+
+
+def test_a_length_shortened_lets_held_events_expire_before_a_group_is_made_of_them() -> None:
+    held, _, _ = EventGroup.of(20, "5h").add([(0, 0, 0), (HOUR, 0, 1), (4 * HOUR, 0, 2)])
+    state, fired, expired = msgspec.structs.replace(held, count=2, within_us=HOUR).add([])
+    assert (fired, expired, len(state.held)) == ((), 2, 1)
+
+
 def test_adding_leaves_the_old_state_as_it_was() -> None:
     before = EventGroup.of(2, "1h")
     before.add([(0, 0, 0)])

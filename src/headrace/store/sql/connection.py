@@ -44,6 +44,7 @@ class Database:
         self._moved: tuple[bytes, int] = (b"", 0)
         self._owes_checkpoint = False  # the last one failed
         self._is_closed = False
+        self._file: tuple[int, int] | None = None  # what is open, whatever its path means by now
         if self.is_memory:
             self._writer = _memory()
             return
@@ -52,6 +53,7 @@ class Database:
         except BaseException:
             self.close()
             raise
+        self._file = _identity(self.path)
 
     @property
     def is_memory(self) -> bool:
@@ -125,6 +127,11 @@ class Database:
         """True where streams should wait before they write on: a reader holds the WAL back."""
         with self._wal_file() as wal:
             return wal is not None and wal.exceeds(WAL_LIMIT_BYTES)
+
+    def refuse_elsewhere(self) -> None:
+        """Raise StoreError (HR4031) where the file was deleted, moved or replaced since it was opened."""
+        if not self.is_memory and _identity(self.path) != self._file:
+            raise failures.elsewhere(self.path)
 
     def refuse_broken_wal(self) -> None:
         """Raise StoreError (HR4043) where commits that were acknowledged cannot be read from the write-ahead log.
@@ -339,6 +346,15 @@ class Database:
         except sqlite3.Error as error:
             self._drop_writer()
             raise failures.plain(error, self.path) from error
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Device and inode; None where there is nothing."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino)
 
 
 def _memory() -> sqlite3.Connection:

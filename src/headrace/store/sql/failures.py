@@ -53,6 +53,16 @@ def held(path: str, pid: int | None, seconds: float) -> StoreError:
     return StoreError(f"the store is held {who} for {seconds:.0f} s", where=path, cure=cure, code=_BUSY)
 
 
+def elsewhere(path: str) -> StoreError:
+    """The file that is open is not the one at the path any longer: nobody else would ever see what is written there."""
+    return StoreError(
+        "the store was deleted or moved while it was in use: nothing more is written to it",
+        where=path,
+        cure=f"put {os.path.dirname(os.path.abspath(path))} back and start again; without it, everything begins anew",
+        code="HR4031",
+    )
+
+
 def empty(path: str) -> StoreError:
     """A file without a byte: a store never is one, since it is made whole and put into its place."""
     return DamagedError(

@@ -50,6 +50,7 @@ KINDS: dict[str, type[Fact]] = {
         streams.DeadLettered,
         streams.TriggerFired,
         streams.TriggerProgressed,
+        streams.TriggerHeld,
         models.VersionRegistered,
         models.AliasMoved,
         models.VersionRejected,

@@ -84,6 +84,10 @@ class SqlStore:
         """(pid, seconds) of the process that holds the write lock; None where nobody does."""
         return self.database.holder()
 
+    def refuse_elsewhere(self) -> None:
+        """Raise StoreError (HR4031) where the file was deleted, moved or replaced since it was opened."""
+        self.database.refuse_elsewhere()
+
     def wal_bytes(self) -> int:
         return self.database.wal_bytes()
 

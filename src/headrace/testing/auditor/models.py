@@ -62,8 +62,11 @@ class ModelCheck:
                 if self.due_streaks.pop(streak.asker, None) != (streak.length, streak.window_end_us):
                     yield Violation("A1", "streaks follow the windows", str(place))
                 self.streaks[streak.asker] = streak.length
-            case RunRetried():
-                pass  # a training that is tried again is the same training, whoever waits for it
+            case RunRetried(run=run) if run in self.of_run:
+                model = self.of_run[run]
+                if model in self.training:
+                    yield Violation("A1", "one training at a time", f"{place} while run {self.training[model]} trains")
+                self.training[model] = run
             case _:
                 pass
 

@@ -9,6 +9,7 @@ import msgspec
 
 from headrace.data.facts import TablePublished
 from headrace.definitions.project import OnEvent, Project, Updated
+from headrace.models.facts import RetrainAsked
 from headrace.runs.facts import CursorMoved, EventRejected, RunCreated, TriggerSuppressed
 from headrace.store.sql.connection import Database
 from headrace.streams.facts import TriggerFired, TriggerProgressed
@@ -39,9 +40,9 @@ class TriggerCheck:
     def take(self, place: Place) -> Iterator[Violation]:
         match place.fact:
             case RunCreated(cause="event" | "updated", key=key) | TriggerSuppressed(key=key):
-                self.answers[key] += 1
-                if self.answers[key] > 1:
-                    yield Violation("S5", "one run or one suppression per event", f"{place}: {self.answers[key]}")
+                yield from self._answered(place, key)
+            case RetrainAsked(accepted=True, key=key) if key:  # its run has the key of the training
+                yield from self._answered(place, key)
             case TriggerFired() as fired:
                 key = f"event:{fired.pipeline}:{fired.slug}:{fired.key}"
                 if key in self.asked:
@@ -62,6 +63,11 @@ class TriggerCheck:
                 self.cursors[place.log, cursor.log] = cursor.seq
             case _:
                 pass
+
+    def _answered(self, place: Place, key: str) -> Iterator[Violation]:
+        self.answers[key] += 1
+        if self.answers[key] > 1:
+            yield Violation("S5", "one run or one suppression per event", f"{place}: {self.answers[key]}")
 
     def compare(self) -> Iterator[Violation]:
         for key in self.answers.keys() - self.asked.keys():

@@ -15,6 +15,7 @@ from headrace.streams.facts import (
     ShardHeld,
     ShardStarted,
     TriggerFired,
+    TriggerHeld,
     TriggerProgressed,
 )
 
@@ -123,10 +124,18 @@ def trigger_progressed(work: Work, group: Group[TriggerProgressed]) -> None:
         work.change(
             "INSERT INTO triggers (pipeline, slug, offsets, held, expired, at_us) VALUES (?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (pipeline, slug) DO UPDATE SET offsets = excluded.offsets, held = excluded.held,"
-            " expired = excluded.expired, at_us = excluded.at_us",
+            " expired = excluded.expired, at_us = excluded.at_us, why = NULL",
             [(f.pipeline, f.slug, text(f.offsets), bytes(f.held).decode(), f.expired, f.at_us)],
             group,
         )
+
+
+def trigger_held(work: Work, group: Group[TriggerHeld]) -> None:
+    work.change(
+        "UPDATE triggers SET why = ?, at_us = ? WHERE pipeline = ? AND slug = ?",
+        [(f.why, f.at_us, f.pipeline, f.slug) for f in group.facts],
+        group,
+    )
 
 
 CHANGES = {
@@ -139,4 +148,5 @@ CHANGES = {
     DeadLettered: dead_lettered,
     TriggerFired: news.arrived,
     TriggerProgressed: trigger_progressed,
+    TriggerHeld: trigger_held,
 }

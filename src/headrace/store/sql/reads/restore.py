@@ -56,6 +56,12 @@ def restore(db: Database, log: str) -> Restored:
             served=served,
             champion_since_us=since_us,
             controllers={model: state.encode() for model, state in ask("SELECT model, state FROM controllers")},
+            ended_trainings=dict(
+                ask(
+                    "SELECT r.run, r.state FROM controllers c"
+                    " CROSS JOIN runs r ON r.run = json_extract(c.state, '$.run') WHERE r.ended_us IS NOT NULL"
+                )
+            ),
             streaks={asker: (n, end) for asker, n, end in ask("SELECT asker, length, window_end_us FROM streaks")},
             monitored_us=dict(
                 ask(

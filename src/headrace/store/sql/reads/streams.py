@@ -84,6 +84,7 @@ class TriggerRow(msgspec.Struct, frozen=True):
     held: bytes
     expired: int
     at_us: int
+    why: str | None  # where it does not read on
 
 
 _SHARDS = (
@@ -145,13 +146,13 @@ def dead_letter(db: Database, stream: str, topic: str, partition: int, offset: i
 
 
 def triggers(db: Database) -> list[TriggerRow]:
-    rows = db.read("SELECT pipeline, slug, offsets, held, expired, at_us FROM triggers ORDER BY pipeline, slug")
+    rows = db.read("SELECT pipeline, slug, offsets, held, expired, at_us, why FROM triggers ORDER BY pipeline, slug")
     return [_trigger(row) for row in rows]
 
 
 def trigger(db: Database, pipeline: str, slug: str) -> TriggerRow | None:
     rows = db.read(
-        "SELECT pipeline, slug, offsets, held, expired, at_us FROM triggers WHERE pipeline = ? AND slug = ?",
+        "SELECT pipeline, slug, offsets, held, expired, at_us, why FROM triggers WHERE pipeline = ? AND slug = ?",
         (pipeline, slug),
     )
     return _trigger(rows[0]) if rows else None

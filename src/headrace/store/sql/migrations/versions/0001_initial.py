@@ -329,6 +329,7 @@ CREATE TABLE triggers (
     held TEXT NOT NULL,
     expired INTEGER NOT NULL,
     at_us INTEGER NOT NULL,
+    why TEXT,
     PRIMARY KEY (pipeline, slug)
 ) WITHOUT ROWID
 """
