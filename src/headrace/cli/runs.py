@@ -81,7 +81,8 @@ def show(run: str, /, *, common: Common = PLAIN) -> None:
         row = run_named(here, run)
         cells = runs.cells(here.db, row.run)
         pins = runs.pins(here.db, row.run)
-        tasks = task_rows(graph_of(here, row), cells)
+        codecs = runs.codecs(here.db, row.run)
+        tasks = [x | {"codec": codecs.get(x["task"])} for x in task_rows(graph_of(here, row), cells)]
         items = unfinished_items(here, row.run, cells)
     if common.json:
         return show_json({"run": row, "tasks": tasks, "unfinished": items, "pins": pins})
@@ -110,6 +111,8 @@ def show(run: str, /, *, common: Common = PLAIN) -> None:
         [(x["task"], x["state"], *(x[name] or "" for name in counts), x["why"]) for x in tasks],
         empty="no task has begun",
     )
+    if pickled := [x["task"] for x in tasks if x["codec"] == "pickle"]:
+        show_line(f"\nkept as pickle, which other code may not read: {', '.join(pickled)}", "warn")
     for item in items:
         if item.error:
             show_line(f"\n{item.node}: attempt {item.attempt}: {item.error}", "failed")

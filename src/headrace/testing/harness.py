@@ -16,6 +16,7 @@ from headrace.connectors.appends import append
 from headrace.data.model import Model
 from headrace.data.table import Table
 from headrace.data.topic import Topic
+from headrace.definitions import project as definitions
 from headrace.errors import EngineUnavailableError, HeadraceError
 from headrace.graph.loaded import freeze
 from headrace.graph.pipeline import pipeline
@@ -243,7 +244,9 @@ def audit_store() -> list[str]:
     """Audit the store of this test: what was promised and not kept, in words. Empty where all was kept."""
     store = open_store(current_settings())
     try:
-        return [str(violation) for violation in audit(Evidence(store.database, {}))]
+        codes = store.database.read("SELECT code, project FROM codes")
+        projects = {code: definitions.decode(body.encode()) for code, body in codes}
+        return [str(violation) for violation in audit(Evidence(store.database, projects))]
     finally:
         store.close()
 

@@ -498,3 +498,17 @@ def test_logs_number_the_first_item_of_a_map_too_and_an_ended_run_prints_nothing
     )
     assert "--- grow[0] attempt 1 failed" in headrace("logs", RUN).out
     assert headrace("logs", RUN, "--item", "1").err.startswith("nothing was printed by the tasks")
+
+
+def test_a_result_that_only_pickle_could_keep_is_flagged(headrace: Headrace, history: SqlStore, write: Write) -> None:
+    assert "pickle" not in headrace("runs", "show", RUN).out
+    run = "1zg66r0y5e47"
+    write(
+        history,
+        f.RunCreated(run, "retrain", "c0de", "k2", "person", AT),
+        f.AttemptStarted(run, "ingest", "", 0, 1, 1, "w1#1", AT),
+        f.AttemptSucceeded(run, "ingest", "", 0, 1, 1, AT, 400, Value("pickle", path="p")),
+    )
+    assert "kept as pickle, which other code may not read: ingest" in headrace("runs", "show", run).out
+    codecs = {task["task"]: task["codec"] for task in headrace("runs", "show", run, "--json").json()["tasks"]}
+    assert codecs == {"ingest": "pickle", "train": None}

@@ -48,6 +48,7 @@ class EngineProcess:
         self.is_up, self.is_paused, self.has_begun = True, False, False
         self.since_us = 0
         self._wake_us: int | None = None
+        self._is_undeployed = False
         self.store = FaultyStore(cluster.store, self.world, supersede=lambda: cluster.cut_off(is_silent=True))
         self.crew = SimCrew(
             self.world, self.drawn, cluster.witness, name,
@@ -101,6 +102,7 @@ class EngineProcess:
         code = self.cluster.code
         project = self.cluster.projects[code]
         self.engine.give([Deployed(code, project, definitions.encode(project), None)])
+        self._is_undeployed = not self.engine.is_working or self.engine.machine.state.code != code
 
     def deploy(self, request: Request) -> list[Event]:
         code = request.body["code"]
@@ -124,6 +126,8 @@ class EngineProcess:
 
     def _turn(self) -> None:
         for _ in range(TURNS_AT_ONCE):
+            if self._is_undeployed and self.engine.is_working:  # as the service does: before anything is looked at
+                self._deploy()
             if not self.engine.turn(wait=False):
                 break
             if self.is_paused:

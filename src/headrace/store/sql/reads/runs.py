@@ -195,6 +195,15 @@ def attempts(db: Database, run: str, *, node: str, path: str = "", item: int = 0
     ]
 
 
+def codecs(db: Database, run: str) -> dict[str, str]:
+    """Task → the codec of its result; of a map that of one of its items."""
+    rows = db.read(
+        "SELECT node, min(result) FROM items WHERE run = ? AND state = 'succeeded' AND result NOT NULL GROUP BY node",
+        (run,),
+    )
+    return {node: msgspec.json.decode(text, type=Value).codec for node, text in rows}
+
+
 def history(db: Database, run: str, *, kinds: Sequence[str] | None = None) -> list[Fact]:
     """The facts of one run, oldest first: those whose body begins with its id, between its creation and its end."""
     place = db.read("SELECT log, first_seq, last_seq FROM runs WHERE run = ?", (run,))
