@@ -111,7 +111,7 @@ def show(run: str, /, *, common: Common = PLAIN) -> None:
         [(x["task"], x["state"], *(x[name] or "" for name in counts), x["why"]) for x in tasks],
         empty="no task has begun",
     )
-    if pickled := [x["task"] for x in tasks if x["codec"] == "pickle"]:
+    if pickled := [str(x["task"]) for x in tasks if x["codec"] == "pickle"]:
         show_line(f"\nkept as pickle, which other code may not read: {', '.join(pickled)}", "warn")
     for item in items:
         if item.error:
