@@ -91,9 +91,9 @@ def engine(project: Path) -> Iterator[Engine]:
 
 def test_the_three_next_steps_of_a_new_project_work(headrace: Headrace, project: Path) -> None:
     assert "no mistakes found" in headrace("check").stdout
-    ran = headrace("run", "means", "hottest=40")
+    ran = headrace("run", "nightly", "hottest=40")
     assert ran.returncode == 0, ran.stderr
-    assert "summarise succeeded" in ran.stdout
+    assert "train succeeded" in ran.stdout
     (table,) = json.loads(headrace("tables", "ls", "--json").stdout)
     assert table["last"]["rows"] == 5
     tested = subprocess.run(
@@ -119,7 +119,7 @@ def test_a_run_that_fails_is_exit_code_1_and_says_where_to_look(headrace: Headra
 
 
 def test_an_engine_does_what_it_is_asked_and_stops_when_told(headrace: Headrace, engine: Engine) -> None:
-    asked = headrace("trigger", "means", "--hottest", "40", "--json")
+    asked = headrace("trigger", "nightly", "--hottest", "40", "--json")
     assert asked.returncode == 0, asked.stderr
     run = json.loads(asked.stdout)["run"]
     engine.wait_for(f"run {run} succeeded")
@@ -138,12 +138,12 @@ def test_a_second_engine_is_refused(headrace: Headrace, engine: Engine) -> None:
 
 
 def test_a_request_waits_for_the_engine_that_comes(headrace: Headrace, project: Path) -> None:
-    asked = headrace("trigger", "means", "--no-wait")
+    asked = headrace("trigger", "nightly", "--no-wait")
     assert asked.returncode == 0
     assert "will be done when `headrace dev` starts" in asked.stderr
     late = Engine(project)
     try:
-        late.wait_for("of means by person")
+        late.wait_for("of nightly by person")
         assert late.stop() == 0
     finally:
         late.close()
@@ -152,12 +152,12 @@ def test_a_request_waits_for_the_engine_that_comes(headrace: Headrace, project: 
 def test_a_saved_mistake_keeps_the_last_good_version(headrace: Headrace, engine: Engine, project: Path) -> None:
     pipelines = project / "my_project" / "pipelines.py"
     good = pipelines.read_text()
-    assert headrace("trigger", "means").returncode == 0
+    assert headrace("trigger", "nightly").returncode == 0
     pipelines.write_text(good + "\nx = (\n")
     try:
         engine.wait_for("not deployed")
         assert any(f"{pipelines}:" in line for line in engine.seen)
-        assert headrace("trigger", "means").returncode == 0
+        assert headrace("trigger", "nightly").returncode == 0
     finally:
         pipelines.write_text(good)
 

@@ -37,7 +37,7 @@ def new(folder: Path, /, *, common: Common = PLAIN) -> None:
             code="HR3050",
         )
     written = write(folder, package)
-    steps = [f"cd {folder}", "headrace check", "headrace run means"]
+    steps = [f"cd {folder}", "headrace check", "headrace run nightly"]
     if common.json:
         return show_json({"project": str(folder.resolve()), "package": package, "files": written, "next": steps})
     for name in written:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -101,6 +102,7 @@ class Bars:
     """A bar per task, for a terminal. What tasks print appears above the bars."""
 
     def __init__(self, graph: Graph) -> None:
+        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
         self._counts = Counts(graph)
@@ -110,6 +112,8 @@ class Bars:
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("{task.fields[note]}"),
+            # By its name: a console without a file writes to what sys.stdout is then, a task's, which writes to the bars.
+            console=Console(file=sys.stdout),
         )
         self._ids: dict[str, TaskID] = {
             node.name: self._bars.add_task(node.name, total=self._counts.total[node.name], start=False, note="")

@@ -29,7 +29,7 @@ def test_a_new_project_is_five_files_and_sound(headrace: Headrace, tmp_path: Pat
     checked = headrace("check", "--json", "--project", folder)
     assert checked.code == 0
     assert checked.json()["problems"] == []
-    assert checked.json()["found"]["pipelines"] == ["means"]
+    assert checked.json()["found"]["pipelines"] == ["nightly"]
 
 
 def test_no_placeholder_is_left(headrace: Headrace, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
 import subprocess
@@ -15,9 +16,10 @@ import pytest
 
 from headrace.cli.dev import stopping
 from headrace.cli.news import line_of
-from headrace.cli.progress import Counts, PlainLines
+from headrace.cli.progress import Bars, Counts, PlainLines
 from headrace.definitions.nodes import Const, Graph, Node, Scope
 from headrace.errors import StoreError
+from headrace.executors.output import LogFile, Tee
 from headrace.models.facts import AliasMoved, RetrainAsked, WindowJudged
 from headrace.ports import Append, Committed
 from headrace.runs import facts as f
@@ -254,3 +256,20 @@ def test_a_check_of_a_large_project_fits_a_terminal(headrace: Headrace, project:
     assert "topics    departures, scores, t000, t001," in shown
     assert "t009 … and 290 more" in shown
     assert len(headrace("check", "--json").json()["found"]["topics"]) == 302
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_what_a_task_prints_appears_above_the_bars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stdout", terminal := _Terminal())
+    log = LogFile(tmp_path / "log", "log")
+    with Bars(Graph(())):
+        with Tee(log):
+            print("a line of", "a task")
+        assert "a line of a task" in terminal.getvalue()
+    log.close()
+    assert (tmp_path / "log").read_text() == "a line of a task\n"
