@@ -115,14 +115,26 @@ class Campaign:
         self._saved = 0.0
 
     def run(self, jobs: int | None = None) -> Progress:
-        """Raises KeyboardInterrupt after everything that is done was saved."""
+        """One job runs here, more in processes. Raises KeyboardInterrupt after everything that is done was saved."""
+        jobs = jobs or os.cpu_count() or 1
+        try:
+            if jobs == 1:
+                for call, *about in self._todo():
+                    self._take(*_named(call, *about))
+            else:
+                self._run_beside(jobs)
+        finally:
+            self._save()
+        return self.progress
+
+    def _run_beside(self, jobs: int) -> None:
         todo = list(self._todo())
         # Polars has threads, which do not outlive a fork.
-        pool = ProcessPoolExecutor(jobs or os.cpu_count() or 1, multiprocessing.get_context("spawn"))
+        pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
+        waiting: set[Future[Any]] = set()
         try:
-            waiting: set[Future[Any]] = set()
             while todo or waiting:
-                while todo and len(waiting) < 2 * (jobs or os.cpu_count() or 1):
+                while todo and len(waiting) < 2 * jobs:
                     call, *about = todo.pop(0)
                     waiting.add(pool.submit(_named, call, *about))
                 done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
@@ -131,10 +143,7 @@ class Campaign:
         except KeyboardInterrupt:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-        finally:
-            self._save()
         pool.shutdown()
-        return self.progress
 
     def _todo(self) -> Iterator[tuple[Any, ...]]:
         known = self.progress
