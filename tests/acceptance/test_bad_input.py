@@ -166,7 +166,7 @@ def test_a_row_that_does_not_fit_its_topic_is_named_and_nothing_of_its_batch_is_
         (folder / "rows.jsonl").write_text("\n".join(json.dumps(r) for r in ({"id": "a", "x": 1}, row)))
         said = say("topics", "append", "events", "--file", "rows.jsonl", code=2)
         assert named in said
-        assert "events" in said
+        assert "rows.jsonl:2" in said
         assert "try" in said
     assert "nothing" in say("topics", "ls", code=0) or " 0" in say("topics", "ls", code=0)
     (folder / "rows.jsonl").write_text('{"id": "a", "x": 1}\n{"id": "b", "x"')
