@@ -62,17 +62,19 @@ def dev(
         os.environ["HEADRACE_ENV"] = settings.env  # the processes that the engine starts read it
     show = _Lines(as_json=common.json)
     env = f", env {settings.env}" if settings.env else ""
-    show.notice(f"{settings.name}{env}: {settings.root}, {settings.workers} workers, store {settings.home}")
-    if not settings.workers:
-        show.notice("no run is worked on: there are no workers (workers = 0)")
-    if not settings.schedules:
-        show.notice("schedules do not fire: schedules = true in headrace.toml lets them")
-    streams = watching(settings.database, show.notice)
-    with streams, stopping(lambda: ring(doorbell_path(settings.home))) as should_stop:
-        serve_engine(
-            settings, on_facts=show.facts, notice=show.notice, should_stop=should_stop, watch=not no_reload,
-            claim="moved" if moved else "copied" if copied else None,
-        )  # fmt: skip
+    with stopping(
+        lambda: ring(doorbell_path(settings.home))
+    ) as should_stop:  # before a word invites anybody to stop it
+        show.notice(f"{settings.name}{env}: {settings.root}, {settings.workers} workers, store {settings.home}")
+        if not settings.workers:
+            show.notice("no run is worked on: there are no workers (workers = 0)")
+        if not settings.schedules:
+            show.notice("schedules do not fire: schedules = true in headrace.toml lets them")
+        with watching(settings.database, show.notice):
+            serve_engine(
+                settings, on_facts=show.facts, notice=show.notice, should_stop=should_stop, watch=not no_reload,
+                claim="moved" if moved else "copied" if copied else None,
+            )  # fmt: skip
     show.notice("stopped")
 
 
