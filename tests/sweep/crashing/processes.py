@@ -54,7 +54,7 @@ class EngineProcess(Actor):
         self.store = store = EngineSqlStore(world.settings.database)
         self._runners: dict[str, AttemptRunner] = {}
         supervisor: Any = SimpleNamespace(deploy=self._deploy, tend=list, wake=lambda: None)
-        self.loading = LoadsAtOnce(self._load, lambda: None)
+        self.loading = LoadsAtOnce(self._load, lambda: None, lambda: self._load().code)
         listener = ServiceListener(lambda facts: None, world.told, supervisor, self.loading)
         crew = InlineCrew(self, world.slots, self._runner, self._act)
         self.engine = Engine(
