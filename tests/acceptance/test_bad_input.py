@@ -114,8 +114,19 @@ def test_a_module_that_hangs_on_import_costs_its_loader_only(
 
 def at_work_in(folder: Path) -> list[Path]:
     """The other processes whose working directory it is."""
-    others = (place for place in Path("/proc").glob("[0-9]*/cwd") if place.parent.name != str(os.getpid()))
-    return [place for place in others if os.path.realpath(place) == str(folder)]
+    return [
+        place
+        for place in Path("/proc").glob("[0-9]*/cwd")
+        if place.parent.name != str(os.getpid()) and working_directory(place) == str(folder)
+    ]
+
+
+def working_directory(place: Path) -> str | None:
+    """Where the process of `place` works; None once it has ended, which it may do while it is looked at."""
+    try:
+        return os.readlink(place)
+    except OSError:
+        return None
 
 
 @pytest.mark.process
