@@ -23,7 +23,7 @@ from headrace.host.clock import SystemClock
 from headrace.host.doorbell import Doorbell, doorbell_path, ring
 from headrace.host.rights import take_engine_right
 from headrace.settings import Settings
-from headrace.shards.project import shard_file
+from headrace.shards.files import shard_file
 from headrace.store.sql.engine_store import EngineSqlStore
 from headrace.store.sql.reads.project import current_code
 

@@ -17,13 +17,13 @@ from headrace.host.rights import Right, take_right
 from headrace.ports import Clock, StreamStore
 from headrace.shards.batch import News
 from headrace.shards.bound import BoundValues, Loader, load_champion
+from headrace.shards.files import shard_file
 from headrace.shards.hand import HandFile
 from headrace.shards.runner import Owner, Place
 from headrace.shards.shard import ShardOwner
 from headrace.shards.sides import Sides
 from headrace.shards.stream import ProjectStream, StreamCode
 from headrace.shards.trigger import TriggerOwner
-from headrace.storage.local import safe_name
 from headrace.store.sql.reads import streams as stream_rows
 from headrace.store.sql.reads import topics
 from headrace.streams import trigger as trigger_steps
@@ -174,8 +174,3 @@ class ProjectParts:
             if isinstance(found, OnEvent) and found.slug == place.slug:
                 return found
         raise NotFoundError(f"the pipeline {place.name!r} has no trigger {place.slug!r}", cure="headrace check")
-
-
-def shard_file(locks: Path, log: str, kind: str) -> Path:
-    """A file beside the log of a shard or trigger: its "lock", whose holder owns it, or its "hand"."""
-    return locks / f"shard-{safe_name(log.partition(':')[2])}.{kind}"

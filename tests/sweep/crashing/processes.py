@@ -21,8 +21,9 @@ from headrace.engine.service import Service, ServiceListener
 from headrace.errors import DisagreementError, StoreError, SupersededError
 from headrace.executors.attempt import AttemptRunner
 from headrace.runs.events import Event
+from headrace.shards.files import shard_file
 from headrace.shards.process import places
-from headrace.shards.project import Opened, ProjectParts, shard_file
+from headrace.shards.project import Opened, ProjectParts
 from headrace.shards.runner import POLL_S, StreamRunner
 from headrace.store.sql.engine_store import EngineSqlStore
 from headrace.store.sql.reads.project import code as code_row
