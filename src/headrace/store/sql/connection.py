@@ -138,7 +138,8 @@ class Database:
 
         SQLite leaves them out without a word, and the next commit overwrites them.
         """
-        if self.is_memory or not os.path.exists(self.path + "-wal"):
+        wal = Path(self.path + "-wal")
+        if self.is_memory or not wal.exists() or wal.stat().st_size == 0:
             return
         from headrace.store.sql.wal_check import break_of
 
