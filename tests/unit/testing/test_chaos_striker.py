@@ -66,3 +66,19 @@ def test_a_client_is_struck_in_the_end(
     while not made.kills["client"]:
         made.tend(None, [sleeper.pid])
     assert sleeper.wait(10) == -signal.SIGKILL
+
+
+def test_an_engine_in_calm_begins_with_nobody_paused_beside_it(
+    tmp_path: Path, sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headrace.testing.chaos.striker.SPARED", 1.0)
+    monkeypatch.setattr("headrace.testing.chaos.striker.CALM", 1.0)
+    made = striker(tmp_path)
+    while FOLDER not in (environment := made.arm("", ["engine"])):
+        continue
+    sleeper.send_signal(signal.SIGSTOP)
+    (Path(environment[FOLDER]) / "engine.log_taken").write_text(f"{sleeper.pid} stop\n")
+    while not made.pauses["engine"]:
+        made.tend(None, [])
+    assert made.arm_engine() == {}
+    assert [strike.what for strike in read_ledger(tmp_path).strikes] == ["stop", "continue"]

@@ -28,6 +28,7 @@ AT_POINT = {
 REACHES = {"engine": (1, 12), "worker": (1, 8), "table": (1, 2), "shard": (1, 6), "client": (1, 1)}
 DOUBLES = 0.15  # the share of strikes that another one follows at once
 SPARED, SPARED_S = 0.5, 30.0  # the share of new engines that are let alone until they have done something, or so long
+CALM = 0.5  # the share of those beside whom nobody is paused either: they show how long a recovery takes
 GAP_S = 0.7  # the mean time between strikes at random moments on a machine that is not busy
 PER_START = 0.3  # on a slow one it is this share of what an engine takes to do something: else they would only start
 PATIENCE_S = 1.0  # so long one waits for a process of its kind
@@ -58,9 +59,11 @@ class Striker:
     # -- failpoints ----------------------------------------------------------------------------------------------------
 
     def arm_engine(self) -> dict[str, str]:
-        """What a new engine carries; some are spared, which shows how long a recovery takes."""
+        """What a new engine carries; some are spared, and some of those have nobody paused beside them."""
         if self.dice.random() < SPARED:
             self._is_sparing, self._spared_from_s = True, time.monotonic()
+            if self.dice.random() < CALM:
+                self._let_go(float("inf"))
             return {}
         return self.arm("", ["engine", "worker", "shard"])
 
