@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import polars as pl
 
 from headrace.connectors.appends import appends, prepare, prepare_json
@@ -24,7 +24,7 @@ def topic_of(root: Path, name: str) -> TopicDef:
 
 def lines(ids: Sequence[str]) -> list[bytes]:
     """An event as JSON for each id, the same whenever it is asked for."""
-    return [json.dumps(_event(name, at), separators=(",", ":")).encode() for at, name in enumerate(ids)]
+    return [msgspec.json.encode(_event(name, at)) for at, name in enumerate(ids)]
 
 
 def frame(ids: Sequence[str]) -> pl.DataFrame:

@@ -51,6 +51,7 @@ class Project:
         self.values = Values(LocalStorage(self.settings.artifacts))
         self.engine: subprocess.Popen[bytes] | None = None
         self._asked = 0
+        self._bell = doorbell_path(self.settings.home)
 
     # -- the engine ----------------------------------------------------------------------------------------------
 
@@ -80,7 +81,7 @@ class Project:
 
     def ring(self) -> None:
         """Tell the engine that something was written."""
-        ring(doorbell_path(self.settings.home))
+        ring(self._bell)
 
     def answered(self, request: int) -> str:
         """The run that the request has led to."""

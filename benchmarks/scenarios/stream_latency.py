@@ -68,10 +68,11 @@ class _Reader:
         """Latencies of the scores that have come since."""
         heads = self._log.heads("scores")
         fresh = {number: end for number, end in heads.items() if end > self._next.get(number, 0)}
-        parts = [
-            self._log.rows(self._topic, number, self._next.get(number, 0), end).frame for number, end in fresh.items()
-        ]
+        if not fresh:
+            return []
+        places = [(number, self._next.get(number, 0), end) for number, end in fresh.items()]
+        rows = self._log.rows_at(self._topic, places, hidden=False).frame
         now_us = time.monotonic_ns() / 1000
         self._next |= fresh
-        ids = [name for part in parts for name in part["id"].to_list()]
+        ids: list[str] = rows["id"].to_list()
         return [(now_us - int(name.partition("-")[0])) / 1e6 for name in ids]

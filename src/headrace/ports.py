@@ -14,7 +14,7 @@ from headrace.definitions.project import Project
 from headrace.runs.active import Active
 from headrace.runs.commands import StartAttempt
 from headrace.runs.events import Event
-from headrace.runs.rows import ActiveRun, Restored, RunRow
+from headrace.runs.rows import ActiveRun, LeftFiles, OldDetails, Restored, RunRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +141,30 @@ class EngineStore(LiveStore, Protocol):
 
     def tidy(self) -> None:
         """Bring the database file in order while nothing else is to do."""
+        ...
+
+    def old_details(self, before_us: int, limit: int) -> OldDetails | None:
+        """At most so many of the runs that ended before that time and have their details, the oldest first."""
+        ...
+
+    def left_files(self, limit: int) -> list[LeftFiles]:
+        """Runs without details whose files may still be there."""
+        ...
+
+    def oldest_details_us(self) -> int | None:
+        """When the oldest run was made that has its details."""
+        ...
+
+
+class RunFiles(Protocol):
+    """The files that runs leave. Raises StoreError where the disk refuses."""
+
+    def drop(self, runs: Sequence[LeftFiles]) -> bool:
+        """Delete what the runs left and no row names. What is gone already is no error. False: not now."""
+        ...
+
+    def drop_logs(self, before_us: int) -> None:
+        """Delete log files that nobody has written since, and nobody has open for it."""
         ...
 
 

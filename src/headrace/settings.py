@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
-from headrace.errors import SettingsError
+from headrace.base.durations import micros, parse_duration
+from headrace.base.near import closest, near
+from headrace.errors import ProjectError, SettingsError
 
 FILE = "headrace.toml"
+FOREVER = "forever"
 _SCHEMES = ("env", "file")
 _PROJECT_KEYS = ("name", "modules")
 
@@ -37,8 +40,14 @@ class Settings:
     schedules: bool = False
     stream_processes: int = 1
     allow_pickle: bool = True
+    retention: str = "90d"  # how long details of ended runs are kept, or FOREVER
     secrets: Mapping[str, str] = field(default_factory=dict[str, str])
     origins: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def retention_us(self) -> int | None:
+        """How long the details of a run are kept after its end, in microseconds; None for ever."""
+        return None if self.retention == FOREVER else micros(self.retention)
 
     @property
     def database(self) -> Path:
@@ -168,8 +177,8 @@ class _Document:
         """The checked keys of the top level or of one `[env.X]`."""
         self._refuse_unknown(table, (*_KEYS, "secrets"), section)
         for key, value in table.items():
-            if key != "secrets" and (type(value) is not _KEYS[key] or not _is_allowed(value)):
-                raise self._unfit(section, key, _WORDS[_KEYS[key]], value)
+            if key != "secrets" and (type(value) is not _KEYS[key] or not _is_allowed(key, value)):
+                raise self._unfit(section, key, _words(key), value)
         return {key: value for key, value in table.items() if key != "secrets"}
 
     def secrets(self, table: dict[str, Any], section: str) -> dict[str, str]:
@@ -254,9 +263,11 @@ _KEYS: dict[str, type] = {
     "schedules": bool,
     "stream_processes": int,
     "allow_pickle": bool,
+    "retention": str,
     "home": str,
 }
 _WORDS: dict[type, str] = {int: "a whole number from 0", bool: "true or false", str: "a text"}
+_RETENTION = f'a length of time from 1s, such as "90d", or "{FOREVER}"'
 _VARIABLES = ("HEADRACE_ENV", "HEADRACE_DEBUG")
 
 
@@ -268,7 +279,7 @@ def _refuse_misspelt(environ: Mapping[str, str]) -> None:
     """Only what looks like one of ours: other programs may use the prefix for their own."""
     known = (*map(_variable, _KEYS), *_VARIABLES)
     for name in environ:
-        if name.startswith("HEADRACE_") and name not in known and difflib.get_close_matches(name, known, 1, 0.85):
+        if name.startswith("HEADRACE_") and name not in known and closest(name, known, least=0.85) is not None:
             raise SettingsError(
                 f"the variable {name} is not one of Headrace's{near(name, known)}",
                 where=name,
@@ -285,9 +296,9 @@ def _from_text(key: str, kind: type, text: str) -> object:
         wanted = int(text) if text.isdecimal() else None
     else:
         wanted = text
-    if wanted is None:
+    if wanted is None or not _is_allowed(key, wanted):
         raise SettingsError(
-            f"{_variable(key)} is {_WORDS[kind]}, got {text!r}",
+            f"{_variable(key)} is {_words(key)}, got {text!r}",
             where=_variable(key),
             cure=f"unset {_variable(key)}, or give it another value",
             code="HR1302",
@@ -295,18 +306,17 @@ def _from_text(key: str, kind: type, text: str) -> object:
     return wanted
 
 
-def _is_allowed(value: object) -> bool:
-    return not isinstance(value, int) or value >= 0
+def _words(key: str) -> str:
+    return _RETENTION if key == "retention" else _WORDS[_KEYS[key]]
 
 
-def near(name: str, known: Iterable[str]) -> str:
-    """What was probably meant, as the end of a message; "" where nothing is close.
-
-    >>> near("wrokers", ["workers", "schedules"])
-    " (did you mean 'workers'?)"
-    """
-    close = difflib.get_close_matches(name, list(known), 1, 0.6)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+def _is_allowed(key: str, value: object) -> bool:
+    if key != "retention" or value == FOREVER:
+        return not isinstance(value, int) or value >= 0
+    try:
+        return parse_duration(str(value)) >= timedelta(seconds=1)
+    except ProjectError:
+        return False
 
 
 def as_package(name: str) -> str:

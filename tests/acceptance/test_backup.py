@@ -18,7 +18,8 @@ from headrace.definitions.project import TopicDef
 from headrace.host.whereabouts import remembered
 from headrace.store.sql.reads import streams as stream_rows
 from headrace.store.sql.reads import topics as topic_rows
-from headrace.testing.auditor.audit import Evidence, audit
+from headrace.testing.auditor.audit import audit
+from headrace.testing.auditor.evidence import Evidence
 
 pytestmark = [pytest.mark.process, pytest.mark.headrace_project]
 

@@ -19,7 +19,8 @@ from living import COMMAND, Living
 from headrace.definitions.project import TopicDef
 from headrace.store.sql.reads import streams as stream_rows
 from headrace.store.sql.reads import topics as topic_rows
-from headrace.testing.auditor.audit import Evidence, audit
+from headrace.testing.auditor.audit import audit
+from headrace.testing.auditor.evidence import Evidence
 
 pytestmark = [pytest.mark.process, pytest.mark.headrace_project]
 

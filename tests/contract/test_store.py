@@ -234,6 +234,25 @@ def test_a_number_that_another_writer_took_is_a_conflict(store: SqlStore) -> Non
     assert store.log("engine") == LogState(0)
 
 
+def test_an_unfinished_run_knows_who_has_replaced_its_rows(store: EngineSqlStore) -> None:
+    store.commit([Append("engine", 0, (created(), created("r2", "k2"), created("r3", "k3")))])
+    facts = [
+        TablePublished(
+            table, n, (Part(f"{run}.parquet", 1, 1, "", (0, 9), run),), 1, run, "load", 0, n, 5, replaced=gone
+        )
+        for table, n, run, gone in (
+            *(("daily", 1, "r3", ()), ("daily", 2, "r1", ("r3",)), ("daily", 3, "r2", ("r1",))),
+            *(("weekly", 1, "r2", ()), ("weekly", 2, "r1", ())),
+        )
+    ]
+    store.commit([Append("engine", 3, (*facts, RunEnded("r3", "succeeded", 6)))])
+    assert {rows.run.run: rows.replaced_by for rows in store.restore("engine").runs} == {
+        "r1": {"daily": "r2"},
+        "r2": {},
+    }
+    assert [v.replaced for v in tables.versions(store.database, "daily")] == [("r1",), ("r3",), ()]
+
+
 def test_columns_that_another_writer_gave_are_a_conflict(store: SqlStore) -> None:
     store.commit([Append("run:x", 0, (TopicShaped("clicks", {"id": "str"}, 5),))])
     with pytest.raises(ConflictError, match=r"the topic clicks has the columns \{'id': 'str'\}"):
@@ -245,6 +264,15 @@ def test_a_log_has_the_head_and_the_owner_that_its_facts_say(store: SqlStore) ->
     assert store.log("engine") == LogState(0)
     store.commit([Append("engine", 0, (taken(), CursorMoved("engine", 1)))])
     assert store.log("engine") == LogState(2, 1, taken().owner)
+
+
+def test_what_the_database_refuses_is_said_in_plain_words(store: SqlStore) -> None:
+    with pytest.raises(StoreError, match="no such table: nowhere") as read:
+        store.database.read("SELECT * FROM nowhere")
+    with pytest.raises(StoreError, match="no such table: nowhere") as written, store.database.write() as connection:
+        connection.execute("DELETE FROM nowhere")
+    assert read.value.code == written.value.code == "HR4000"
+    assert store.head("engine") == 0, "it goes on"
 
 
 def test_the_same_key_is_the_same_request(store: SqlStore) -> None:

@@ -10,7 +10,17 @@ from planted import PLANTS
 from headrace.testing.simulator.campaign import PLANTED_MOST, catch
 
 FOLDER = str(Path(__file__).parent)
-AREAS = {"scheduling", "execution", "streams", "triggers", "requests", "retraining", "runs in process", "fencing"}
+AREAS = {
+    "scheduling",
+    "execution",
+    "streams",
+    "triggers",
+    "requests",
+    "retraining",
+    "runs in process",
+    "fencing",
+    "retention",
+}
 
 
 @pytest.mark.parametrize("index", range(len(PLANTS)), ids=[plant.name for plant in PLANTS])

@@ -62,6 +62,9 @@ INTERESTING = (
     "BatchCommitted",
     "DeadLettered",
     "ShardDied",
+    "DetailsDropped",
+    "FilesDropped",
+    "files were deleted again after a crash",
 )
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import re
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 import polars as pl
 import pytest
@@ -14,9 +16,14 @@ import headrace as hr
 from headrace.app import here
 from headrace.app.here import run_here
 from headrace.app.opening import current_settings, open_store
-from headrace.errors import RunFailedError, SchemaError, StoreError
+from headrace.base.instants import to_us
+from headrace.data.facts import TopicCompleted
+from headrace.errors import RefusedError, RunFailedError, SchemaError, StoreError
+from headrace.executors.here import HereCrew
+from headrace.graph.loaded import freeze
 from headrace.ports import Append, Committed
 from headrace.store.sql.engine_store import EngineSqlStore
+from headrace.store.sql.reads import runs
 
 orders = hr.Table("orders")
 by_day = hr.Table("by_day", by="window")
@@ -252,6 +259,25 @@ def test_a_store_that_is_full_while_a_task_reads_is_no_failure_of_the_task(monke
     assert seen[-1] == "InputPinned", "neither a failure nor a result of the task is told"
 
 
+def test_a_pin_that_nobody_answers_ends_the_run_in_plain_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    clicks.append([{"id": "a", "n": 1}])
+    monkeypatch.setattr(HereCrew, "answer_pin", lambda *about: None)
+
+    @hr.task
+    def look() -> int:
+        try:
+            return clicks.read().height
+        except Exception:
+            return -1
+
+    @hr.pipeline
+    def looks() -> int:
+        return look()
+
+    with pytest.raises(StoreError, match=r"began again from its rows while its task read topic:clicks"):
+        looks.run()
+
+
 def test_a_run_keeps_its_store_open_as_long_as_somebody_has_it() -> None:
     @hr.pipeline
     def kept() -> list[int]:
@@ -304,6 +330,67 @@ def test_a_topic_keeps_the_number_of_partitions_that_its_first_rows_found() -> N
 
     with pytest.raises(RunFailedError, match="HR1247"):
         appending.run()
+
+
+def test_a_run_that_is_dropped_while_another_one_writes_waits_for_nobody() -> None:
+    @hr.task
+    def one() -> int:
+        return 1
+
+    @hr.pipeline
+    def alone() -> int:
+        return one()
+
+    run = alone.run()
+    store = open_store(current_settings())
+    with store.database.write():
+        began_s = time.monotonic()
+        del run
+        gc.collect()
+        assert time.monotonic() - began_s < 10
+    store.close()
+
+
+def test_a_window_that_nobody_gives_ends_where_the_data_has_come_to_and_not_at_the_clock() -> None:
+    seen = hr.Topic("seen", schema={"id": str, "at": datetime}, key="id", event_time="at")
+
+    @hr.task
+    def length(window: hr.Window) -> int:
+        return len(seen.read(window))
+
+    @hr.pipeline(window="all")
+    def everything(window: hr.Window) -> int:
+        return length(window)
+
+    @hr.pipeline(window="1d")
+    def lately(window: hr.Window) -> int:
+        return length(window)
+
+    settings = current_settings()
+    store = open_store(settings)
+    through_us = to_us("2013-03-01T05:00Z")
+    store.commit([Append("import:seen", store.head("import:seen"), (TopicCompleted("seen", through_us, 1),))])
+    store.close()
+    loaded = freeze("here", [everything, lately])
+    for name, start_us in (("everything", 0), ("lately", to_us("2013-02-28T05:00Z"))):
+        run = here.run_loaded(settings, loaded, name, {})
+        assert run.state == "succeeded"
+        found = runs.run(run._store.database, run.id)
+        assert found is not None
+        assert found.window == (start_us, through_us)
+
+
+def test_a_run_that_needs_a_window_which_nothing_gives_is_refused() -> None:
+    @hr.task
+    def length(window: hr.Window) -> int:
+        return 1
+
+    @hr.pipeline
+    def some(window: hr.Window) -> int:
+        return length(window)
+
+    with pytest.raises(RefusedError, match="needs a window"):
+        here.run_loaded(current_settings(), freeze("here", [some]), "some", {})
 
 
 def test_without_pickle_nothing_is_pickled_in_process_either() -> None:

@@ -102,6 +102,9 @@ def test_an_unknown_table_is_refused(tmp_path: Path) -> None:
         ("workers = true", "a whole number from 0"),
         ("schedules = 1", "true or false"),
         ("home = 3", "a text"),
+        ('retention = "soon"', 'a length of time from 1s, such as "90d", or "forever"'),
+        ('retention = "0s"', "a length of time from 1s"),
+        ("retention = 90", "a length of time from 1s"),
     ],
 )
 def test_a_value_of_another_type_is_refused(tmp_path: Path, line: str, wanted: str) -> None:
@@ -155,3 +158,15 @@ def test_a_mistake_in_an_env_that_is_not_chosen_is_found_as_well(tmp_path: Path,
     with pytest.raises(SettingsError, match=said) as caught:
         read_settings(tmp_path, environ={})
     assert caught.value.where == f"{tmp_path / FILE}:{4 + mistake.count(chr(10))}"
+
+
+def test_details_are_kept_for_90_days_unless_it_is_said_how_long(project: Path) -> None:
+    def retention_us(**environ: str) -> int | None:
+        return read_settings(project, environ=environ).retention_us
+
+    assert retention_us() == 90 * 86_400_000_000
+    assert retention_us(HEADRACE_RETENTION="2h") == 7_200_000_000
+    assert retention_us(HEADRACE_RETENTION="forever") is None
+    with pytest.raises(SettingsError, match="a length of time from 1s") as caught:
+        retention_us(HEADRACE_RETENTION="never")
+    assert caught.value.where == "HEADRACE_RETENTION"

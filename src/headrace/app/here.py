@@ -14,7 +14,7 @@ from headrace.base.facts import Fact
 from headrace.data.events import Events
 from headrace.data.window import Window
 from headrace.definitions.nodes import Node, Ref
-from headrace.definitions.project import PipelineDef
+from headrace.definitions.project import PipelineDef, Project
 from headrace.engine.listener import Listener
 from headrace.engine.loop import Engine, EngineOptions
 from headrace.errors import RunFailedError, StoreError
@@ -28,6 +28,7 @@ from headrace.host.clock import SystemClock
 from headrace.host.rights import Right, holder_of, take_right
 from headrace.ports import Clock
 from headrace.runs import facts as f
+from headrace.runs.creation import reached, run_window
 from headrace.runs.events import Event, RunAsked
 from headrace.settings import Settings
 from headrace.store.sql.engine_store import EngineSqlStore
@@ -120,7 +121,8 @@ def run_loaded(
 ) -> HereRun:
     """Run a pipeline of a loaded project here. `arguments` may hold an `hr.Window`, `hr.Events` and plain values.
 
-    Raises StoreError where the store refuses: the run then goes no further, and an engine closes it as lost.
+    Raises RefusedError where it needs a window and nothing says which, StoreError where the store refuses: the run then
+    goes no further, and an engine closes it as lost.
     """
     clock = clock or SystemClock()
     definition = loaded.project.pipelines[name]
@@ -130,6 +132,7 @@ def run_loaded(
     with ExitStack() as opened, ExitStack() as held:
         store = open_store(settings)
         opened.callback(store.close)
+        asked = _asked(loaded.project, definition, arguments, log, store.watermarks(loaded.project), clock.now_us())
         parts = make_parts(settings, store, loaded, HERE, allow_pickle=settings.allow_pickle)
         held.callback(_let_go, _right_to(settings, log))
 
@@ -151,7 +154,7 @@ def run_loaded(
         )  # fmt: skip
         try:
             engine.start()
-            engine.give([_asked(definition, arguments, log)])
+            engine.give([asked])
             while engine.machine.state.runs:
                 engine.turn()
         except StoreError as error:
@@ -160,6 +163,7 @@ def run_loaded(
             raise _left_open(error, told.run) from error
         if told.ended is None:
             raise RunFailedError(f"{name} did not start: {told.refusal or 'the request was refused'}")
+        store.database.stop_writing()  # the run may be dropped in the middle of a write of another one
         run = HereRun(told.ended.run, told.ended.state, store, parts, definition)
         opened.pop_all()  # the run keeps it, for its values
     return run
@@ -208,7 +212,15 @@ def _let_go(right: Right) -> None:
     right.path.unlink(missing_ok=True)
 
 
-def _asked(definition: PipelineDef, arguments: Mapping[str, Any], log: str) -> RunAsked:
+def _asked(
+    project: Project,
+    definition: PipelineDef,
+    arguments: Mapping[str, Any],
+    log: str,
+    watermarks: Mapping[str, int],
+    now_us: int,
+) -> RunAsked:
+    """Where no window is given it ends where the data has come to, as that of a run which the engine is asked for."""
     params: dict[str, Any] = {}
     window: tuple[int, int] | None = None
     events: tuple[tuple[str, int, int, int], ...] = ()
@@ -220,4 +232,8 @@ def _asked(definition: PipelineDef, arguments: Mapping[str, Any], log: str) -> R
                 events = tuple((r.topic, r.partition, r.first, r.end) for r in value.ranges)
             case _:
                 params[name] = value
+    if window is None:
+        model = project.models.get(definition.registers or "")
+        mature_us = 0 if model is None else model.mature_us
+        window = run_window(definition, reached(definition, watermarks, now_us) - mature_us)
     return RunAsked(definition.name, f"here:{log}", "here", params, window, events, why="run in process")

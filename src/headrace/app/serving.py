@@ -14,6 +14,7 @@ from headrace.engine.code import code_hash, package_place
 from headrace.engine.loader import load_code
 from headrace.engine.loading import Loading
 from headrace.engine.loop import Engine, EngineOptions
+from headrace.engine.retention import Retention
 from headrace.engine.service import Service, ServiceListener
 from headrace.engine.supervisor import StreamSupervisor
 from headrace.executors.crew import LocalCrew
@@ -21,9 +22,11 @@ from headrace.executors.local import LocalExecutor
 from headrace.host import whereabouts
 from headrace.host.clock import SystemClock
 from headrace.host.doorbell import Doorbell, doorbell_path, ring
-from headrace.host.rights import take_engine_right
+from headrace.host.rights import is_backed_up, take_engine_right
 from headrace.settings import Settings
 from headrace.shards.files import shard_file
+from headrace.storage.local import LocalStorage
+from headrace.storage.run_files import LocalRunFiles
 from headrace.store.sql.engine_store import EngineSqlStore
 from headrace.store.sql.reads.project import current_code
 
@@ -80,6 +83,7 @@ def _service(
         read_file=lambda path: (settings.artifacts / path).read_bytes(),
         listener=ServiceListener(on_facts, notice, supervisor, loading),
         bell=bell,
+        retention=_retention(settings, store, clock),
     )
     return Service(
         engine,
@@ -92,6 +96,13 @@ def _service(
         stream_processes=settings.stream_processes,
         notice=notice,
     )
+
+
+def _retention(settings: Settings, store: EngineSqlStore, clock: SystemClock) -> Retention | None:
+    if settings.retention_us is None:
+        return None
+    files = LocalRunFiles(LocalStorage(settings.artifacts), settings.logs, lambda: is_backed_up(settings.locks))
+    return Retention(store, files, clock, settings.retention_us)
 
 
 def _spawn(settings: Settings) -> Callable[[LocalExecutor, str, str], None]:

@@ -44,6 +44,15 @@ def iso(us: int) -> str:
     return moment.replace(tzinfo=None).isoformat(timespec=timespec) + "Z"
 
 
+def to_the_second(us: int) -> str:
+    """An instant for a sentence that people read: ISO 8601 in UTC, without fractions of a second.
+
+    >>> to_the_second(1_362_114_000_999_999)
+    '2013-03-01T05:00Z'
+    """
+    return iso(us - us % 1_000_000)
+
+
 def _aware(instant: datetime | date | str) -> datetime:
     if isinstance(instant, str):
         return _from_text(instant)

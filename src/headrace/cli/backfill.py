@@ -119,7 +119,7 @@ def windows_of(definition: PipelineDef, stretch: Window, every: str | None) -> l
 def _ask(
     here: Here, pipeline: str, values: dict[str, Any], backfill: str, window: tuple[int, int]
 ) -> tuple[tuple[int, int], Asked]:
-    key = f"backfill:{backfill}:{window[0]}-{window[1]}"
+    key = f"backfill:{pipeline}:{backfill}:{window[0]}-{window[1]}"
     body = {
         "pipeline": pipeline,
         "params": values,

@@ -14,7 +14,8 @@ from headrace.cli.here import Here, open_here
 from headrace.cli.names import known, run_named
 from headrace.cli.output import notice, show_json, show_line
 from headrace.cli.parser import PLAIN, Common, make_app
-from headrace.cli.tasks import graph_of
+from headrace.cli.tasks import dropped, graph_of
+from headrace.executors.output import newest_log
 from headrace.runs import facts as f
 
 app = make_app("logs", "Show what the tasks of a run have printed.")
@@ -64,7 +65,9 @@ def logs(
             time.sleep(_POLL_S)
             shown += reader.show_ended() + reader.show_running()
         shown += reader.show_ended()
-        if not shown and not follow:
+        if row.dropped_us is not None:
+            notice(f"what the tasks of run {row.run} printed was {dropped(here, row)}")
+        elif not shown and not follow:
             yet = " yet" if row.ended_us is None else ""
             notice(f"nothing was printed{yet} by {task or 'the tasks'} of run {row.run}: headrace why {row.run}")
 
@@ -192,7 +195,8 @@ def _begun(here: Here) -> list[_Running]:
     first: dict[str, tuple[int, _Running]] = {}
     for run, node, path, item, attempt, given, log in output.begun(here.db):
         worker, _, serial = given.partition("#")
-        file = f"{log.replace(':', '-') if log.startswith('run:') else worker}.log"
+        name = f"{log.replace(':', '-') if log.startswith('run:') else worker}.log"
+        file = newest_log(here.settings.logs / name).name
         found = (int(serial or 0), _Running(run, node, path, item, attempt, worker, file))
         first[file] = min(first.get(file, found), found)
     return [running for _, running in first.values()]

@@ -7,11 +7,11 @@ import os
 import sys
 from collections.abc import Sequence
 
+from headrace.base.near import near
 from headrace.cli import failures
 from headrace.cli.commands import COMMANDS, overview
 from headrace.cli.output import silence
 from headrace.errors import HeadraceError, SettingsError, StoreError
-from headrace.settings import near
 
 INTERRUPTED = 130
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from headrace.base.near import near
 from headrace.cli.here import Here
 from headrace.errors import NotFoundError
-from headrace.settings import near
 
 if TYPE_CHECKING:
     from headrace.definitions.project import Project

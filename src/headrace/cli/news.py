@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from headrace.base.facts import Fact
 from headrace.cli.words import count, length, span
+from headrace.data.facts import TablePublished
 from headrace.models.facts import AliasMoved, RetrainAsked, VersionRegistered, VersionRejected, WindowJudged
 from headrace.runs import facts as f
 from headrace.runs.reasons import evidence_in_words
 from headrace.streams.facts import DeadLettered, ShardHeld
-
-_ASKED = "asked the model's controller"  # in `SlotsSkipped.why`: the slot was used, for an ask
 
 
 def line_of(fact: Fact) -> tuple[str, str] | None:
@@ -40,7 +39,7 @@ def line_of(fact: Fact) -> tuple[str, str] | None:
         case f.TriggerSuppressed():
             return f"{fact.pipeline} is not started: {fact.why}", "warn"
         case f.SlotsSkipped() if fact.count:
-            if fact.why == _ASKED:
+            if fact.because == "asked":
                 return f"{fact.pipeline} asks the model's controller", ""
             return f"{fact.pipeline} skips slots: {fact.why}", "warn"
         case f.RequestAnswered() if fact.status != "done":
@@ -55,6 +54,9 @@ def line_of(fact: Fact) -> tuple[str, str] | None:
 
 def _of_data(fact: Fact) -> tuple[str, str] | None:
     match fact:
+        case TablePublished(parts=(*_, last)) if fact.replaced and last.window is not None:
+            of = f"run{'s' if len(fact.replaced) > 1 else ''} {', '.join(fact.replaced)}"
+            return f"{fact.table}: version {fact.version_number} of run {fact.run} replaces the rows of {of}", "warn"
         case VersionRegistered():
             return f"{fact.model} version {fact.version_number} is registered by run {fact.run}", ""
         case AliasMoved():

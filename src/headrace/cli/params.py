@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
+from headrace.base.near import near
 from headrace.data.window import Window
 from headrace.definitions.project import ParamDef, PipelineDef
 from headrace.errors import SettingsError
-from headrace.settings import near
 
 _BOOLS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 

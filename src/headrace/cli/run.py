@@ -13,16 +13,14 @@ from cyclopts import Parameter
 
 from headrace.base.facts import Fact
 from headrace.cli import params
-from headrace.cli.here import no_project, now_us, settings_of, sound
+from headrace.cli.here import no_project, settings_of, sound
 from headrace.cli.names import known, known_pipeline
 from headrace.cli.output import Unread, show_json, show_line
 from headrace.cli.parser import PLAIN, Common, make_app
 from headrace.cli.progress import Bars, PlainLines
 from headrace.data.window import Window
-from headrace.definitions.project import PipelineDef
 from headrace.errors import RunFailedError, SettingsError
 from headrace.runs.asking import check_events
-from headrace.runs.creation import run_window
 from headrace.settings import Settings
 
 if TYPE_CHECKING:
@@ -66,7 +64,9 @@ def run(
     definition = loaded.project.pipelines[name]
     check_events(definition)
     arguments: dict[str, Any] = params.typed(definition, texts)
-    arguments |= window_argument(definition, params.window(definition, window))
+    chosen, takes = params.window(definition, window), params.window_parameter(definition)
+    if chosen is not None and takes is not None:
+        arguments[takes] = Window.of(*chosen)
     view = _JsonLines() if common.json else Bars(definition.graph) if _has_terminal() else PlainLines(definition.graph)
     with redirect_stdout(Unread(sys.stdout)), view:
         ended = run_loaded(settings, loaded, name, arguments, on_facts=view.take)
@@ -81,15 +81,6 @@ def run(
             code="HR6001",
         )
     return 0
-
-
-def window_argument(definition: PipelineDef, window: tuple[int, int] | None) -> dict[str, Window]:
-    """The argument that takes the window. Raises RefusedError where the pipeline needs one and none is given."""
-    name = params.window_parameter(definition)
-    if name is None:
-        return {}
-    chosen = window or run_window(definition, now_us())
-    return {} if chosen is None else {name: Window.of(*chosen)}
 
 
 def _found(settings: Settings, text: str) -> tuple[Loaded, str]:

@@ -9,7 +9,7 @@ from headrace.cli.here import now_us, open_here
 from headrace.cli.names import known, run_named
 from headrace.cli.output import notice, show_fields, show_json, show_line, show_table
 from headrace.cli.parser import PLAIN, Common, Wait, make_app
-from headrace.cli.tasks import graph_of, task_rows, unfinished_items
+from headrace.cli.tasks import dropped, graph_of, task_rows, unfinished_items
 from headrace.cli.words import count, length, local, span
 from headrace.runs.reasons import evidence_in_words
 
@@ -102,6 +102,7 @@ def show(run: str, /, *, common: Common = PLAIN) -> None:
             ("created", local(row.created_us)),
             ("took", length((row.ended_us or now_us()) - row.created_us)),
             ("incomplete", ", ".join(row.missing)),
+            ("details", dropped(here, row)),
         ]
     )
     print()

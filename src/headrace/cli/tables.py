@@ -68,9 +68,17 @@ def show(name: str, /, *, limit: int = 20, common: Common = PLAIN) -> None:
     )
     print()
     return show_table(
-        ("#VERSION", "#ROWS", "#SIZE", "RUN", "TASK", "AT"),
+        ("#VERSION", "#ROWS", "#SIZE", "RUN", "TASK", "AT", "REPLACES RUN"),
         [
-            (v.version, f"{v.rows:,}", size(sum(part.size_bytes for part in v.parts)), v.run, v.node, local(v.at_us))
+            (
+                v.version,
+                f"{v.rows:,}",
+                size(sum(part.size_bytes for part in v.parts)),
+                v.run,
+                v.node,
+                local(v.at_us),
+                " ".join(v.replaced),
+            )
             for v in versions
         ],
         empty="nothing was published yet",

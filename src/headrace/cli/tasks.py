@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from headrace.cli.here import Here
+from headrace.cli.words import local
 from headrace.definitions.nodes import Graph
 from headrace.errors import ProjectError
 
@@ -52,6 +53,13 @@ def unfinished_items(here: Here, run: str, cells: Sequence[CellRow], *, limit: i
 
     names = dict.fromkeys(cell.node for cell in cells)
     return [item for name in names for item in runs.items(here.db, run, name, states=UNFINISHED, limit=limit)]
+
+
+def dropped(here: Here, run: RunRow) -> str | None:
+    """That the details of a run are gone, and why; None where they are there."""
+    if run.dropped_us is None:
+        return None
+    return f"dropped on {local(run.dropped_us)} (retention {here.settings.retention})"
 
 
 def _state(counts: dict[str, int], is_skipped: bool) -> str:

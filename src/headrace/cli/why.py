@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from headrace.base.near import near
 from headrace.cli.foreseen import subject_of
 from headrace.cli.here import Here, now_us, open_here
 from headrace.cli.names import LAST, run_named
@@ -24,7 +25,6 @@ from headrace.runs.monitoring import PREFIX, first_window_end
 from headrace.runs.reasons import Reason
 from headrace.runs.run_reasons import NOT_IN_CODE, AtWork, HeldBy
 from headrace.runs.state import definition_of
-from headrace.settings import near
 from headrace.triggers.groups import EventGroup
 
 if TYPE_CHECKING:
@@ -271,12 +271,13 @@ def of_stream(here: Here, name: str) -> Iterator[Reason]:
 
     definition = here.project.streams[name]
     shards = streams.shards(here.db, name)
+    dead = streams.dead_since(here.db, name, now_us() - RECENT_US)
     if here.engine is None:
         yield Reason(f"stream {name}", "stopped", reasons.NO_ENGINE, reasons.START_ENGINE)
     elif not shards:
         yield Reason(f"stream {name}", "waiting", "it has not started", "goes by itself")
     for shard in shards:
-        yield from reasons.of_shard(shard, lag=lag_of(here, definition, shard))
+        yield from reasons.of_shard(shard, lag=lag_of(here, definition, shard), dead=dead.get(shard.shard, (0, 0)))
 
 
 def of_monitor(here: Here, name: str) -> Iterator[Reason]:

@@ -26,10 +26,10 @@ BLOB_ROWS = 65_536
 """The most rows of one blob: a reader always holds a whole one."""
 SHAPED_TIMES = 8
 """How often an append may come second to others that give the topic its columns."""
-_TIME, _KNOWN = "time", "known"
 _hash = xxhash.xxh3_64_intdigest
 
 Numbers = NDArray[np.unsignedinteger[Any]]
+Order = NDArray[np.intp]
 
 
 def prepare(
@@ -55,12 +55,18 @@ def prepare_fitted(
     for size in sizes:
         part = frame if size == len(frame) else frame.slice(start, size)
         own = None if numbers is None else numbers[start : start + size]
+        order, spans = _spans(topic, size, own, at_us)
+        if order is not None:
+            part = part[order]
+        pieces = [
+            (number, part.slice(first, end - first) if end - first < size else part) for number, first, end in spans
+        ]
         found.append(
             [
                 _packed(
                     topic, number, piece, "arrow", _column(piece, topic.event_time), _column(piece, topic.known), at_us
                 )
-                for number, piece in _parted(topic, part, own, at_us)
+                for number, piece in pieces
             ]
         )
         start += size
@@ -75,20 +81,22 @@ def prepare_json(topic: TopicDef, lines: list[bytes], at_us: int) -> list[tuple[
     if not lines:
         return []
     keys, time, known = payloads.heads(topic, lines)
-    payload = pl.Series(PAYLOAD, lines, dtype=pl.Binary)
     numbers = None
     if keys is not None and topic.partitions > 1:
-        # A record without a key still has a place: that of its bytes.
-        texts = keys.cast(pl.Binary).fill_null(payload) if keys.null_count() else keys
-        numbers = _numbers(texts, topic.partitions)
-    times = {_TIME: time, _KNOWN: known}
-    frame = pl.DataFrame([payload, *(column.alias(name) for name, column in times.items() if column is not None)])
+        if keys.null_count():  # a record without a key still has a place: that of its bytes
+            keys = keys.cast(pl.Binary).fill_null(pl.Series(lines, dtype=pl.Binary))
+        numbers = _numbers(keys, topic.partitions)
+    order, spans = _spans(topic, len(lines), numbers, at_us)
+    if order is not None:
+        lines = [lines[at] for at in order.tolist()]
+        time, known = (None if times is None else times.gather(order) for times in (time, known))
+    payload = pl.Series(PAYLOAD, lines, dtype=pl.Binary).to_frame()
     return [
         _packed(
-            topic, number, part.get_column(PAYLOAD).to_frame(), "json",
-            part.get_column(_TIME, default=None), part.get_column(_KNOWN, default=None), at_us,
+            topic, number, payload.slice(first, end - first), "json",
+            _part(time, first, end), _part(known, first, end), at_us,
         )
-        for number, part in _parted(topic, frame, numbers, at_us)
+        for number, first, end in spans
     ]  # fmt: skip
 
 
@@ -159,36 +167,30 @@ def history_topic(table: TableDef) -> TopicDef:
     return TopicDef(name=table.name, schema=table.schema, key=table.key, event_time=table.known, known=table.known)
 
 
-def _parted(
-    topic: TopicDef, frame: pl.DataFrame, numbers: Numbers | None, at_us: int
-) -> list[tuple[int, pl.DataFrame]]:
-    """The rows by partition, in pieces that a reader can hold in memory. `numbers`: the partition of each row."""
-    if frame.is_empty():
-        return []
+def _spans(
+    topic: TopicDef, rows: int, numbers: Numbers | None, at_us: int
+) -> tuple[Order | None, list[tuple[int, int, int]]]:
+    """How so many rows lie in partitions: their order (None: as they are), and (partition, first, end) in that order.
+
+    `numbers` is the partition of each row, None where all go to one. A span is no more than a reader can hold in memory.
+    """
+    order = None
     if numbers is None:
-        parts = [(0 if topic.partitions == 1 else _hash(b"%d" % at_us) % topic.partitions, frame)]
-    elif (numbers == numbers[0]).all():
-        parts = [(int(numbers[0]), frame)]
+        spans = [(0 if topic.partitions == 1 else _hash(b"%d" % at_us) % topic.partitions, 0, rows)]
+    elif (numbers == numbers[:1]).all():
+        spans = [(int(number), 0, rows) for number in numbers[:1]]
     else:
-        parts = _by_number(frame, numbers)
-    return [
-        (number, piece)
-        for number, part in parts
-        for piece in ([part] if len(part) <= BLOB_ROWS else part.iter_slices(BLOB_ROWS))
+        order = np.argsort(numbers, kind="stable")
+        ends = np.cumsum(np.bincount(numbers)).tolist()
+        spans = [(number, first, end) for number, (first, end) in enumerate(pairwise((0, *ends)))]
+    return order, [
+        (number, at, min(at + BLOB_ROWS, end)) for number, first, end in spans for at in range(first, end, BLOB_ROWS)
     ]
-
-
-def _by_number(frame: pl.DataFrame, numbers: Numbers) -> list[tuple[int, pl.DataFrame]]:
-    # One gather and slices of it: a query per partition takes six times as long for a few rows.
-    rows = frame[np.argsort(numbers, kind="stable")]
-    ends = np.cumsum(np.bincount(numbers)).tolist()
-    spans = enumerate(pairwise((0, *ends)))
-    return [(number, rows.slice(start, end - start)) for number, (start, end) in spans if end > start]
 
 
 def _numbers(keys: pl.Series, n: int) -> Numbers:
     texts = keys if keys.dtype == pl.Binary else keys.cast(pl.String).cast(pl.Binary)
-    hashes = np.array(list(map(_hash, texts.to_list())), dtype=np.uint64)
+    hashes = np.fromiter(map(_hash, texts.to_list()), np.uint64, len(texts))
     return (hashes % np.uint64(n)).astype(np.min_scalar_type(n))
 
 
@@ -222,3 +224,7 @@ def _packed(
 
 def _column(frame: pl.DataFrame, name: str | None) -> pl.Series | None:
     return None if name is None else frame[name]
+
+
+def _part(column: pl.Series | None, first: int, end: int) -> pl.Series | None:
+    return None if column is None else column.slice(first, end - first)

@@ -27,6 +27,7 @@ PLAIN_BYTES = 4096
 """Frames below this size are not compressed: it costs more time than it saves room."""
 _DIGEST_BYTES = 8
 _SLICE = 4_096
+_FEW = 8
 _hash = xxhash.xxh3_64_intdigest
 
 
@@ -65,7 +66,7 @@ class Piece(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Rows with the hidden columns, and the raw records that are none."""
+    """Rows, and the raw records that are none."""
 
     frame: pl.DataFrame
     misfits: tuple[Misfit, ...] = ()
@@ -107,11 +108,17 @@ def cut(whole: Piece, first: int, end: int) -> Piece:
     return Piece(whole.blob, whole.frame.slice(start - whole.first, max(0, stop - start)), start)
 
 
-def decode(topic: TopicDef, pieces: Sequence[Piece]) -> Rows:
-    """The rows of the pieces in their order, decoded together. Raises `SchemaError` where one does not fit the topic."""
+def decode(topic: TopicDef, pieces: Sequence[Piece], *, hidden: bool = True) -> Rows:
+    """The rows of the pieces in their order, decoded together. Raises `SchemaError` where one does not fit the topic.
+
+    Without `hidden` columns they say no longer where they lie: the caller knows what it has asked for.
+    """
     if all(piece.blob.encoding != "json" for piece in pieces):
-        return _decode_typed(topic, pieces)
-    parts = [(_decode_json if run[0].blob.encoding == "json" else _decode_typed)(topic, run) for run in _slices(pieces)]
+        return _decode_typed(topic, pieces, hidden)
+    parts = [
+        (_decode_json if run[0].blob.encoding == "json" else _decode_typed)(topic, run, hidden)
+        for run in _slices(pieces)
+    ]
     misfits = tuple(misfit for part in parts for misfit in part.misfits)
     return Rows(concat([part.frame for part in parts]), misfits)
 
@@ -122,14 +129,25 @@ def concat(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
     if len(filled) == 1:
         return filled[0]
     try:
-        return pl.concat(filled, rechunk=True)
+        return _stacked(filled)
     except _UNLIKE:
         return pl.concat(filled, how="diagonal_relaxed", rechunk=True)
 
 
-def empty(topic: TopicDef) -> pl.DataFrame:
+def _stacked(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Frames of the same columns as one, in one piece of memory. Raises one of `_UNLIKE` for others."""
+    if len(frames) > _FEW:
+        return pl.concat(frames, rechunk=True)
+    # A concat goes to Polars' threads and back, which costs more than the copying of a few small frames.
+    whole = frames[0].clone()
+    for frame in frames[1:]:
+        whole.extend(frame)
+    return whole
+
+
+def empty(topic: TopicDef, *, hidden: bool = True) -> pl.DataFrame:
     """No rows, with the topic's columns and the hidden ones."""
-    return pl.DataFrame(schema={**polars_schema(topic.schema or {}), **_HIDDEN_TYPES})
+    return pl.DataFrame(schema={**polars_schema(topic.schema or {}), **(_HIDDEN_TYPES if hidden else {})})
 
 
 def bounds(times: pl.Series | None) -> tuple[int | None, int | None]:
@@ -156,27 +174,30 @@ def _slices(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
         yield run
 
 
-def _decode_json(topic: TopicDef, pieces: Sequence[Piece]) -> Rows:
+def _decode_json(topic: TopicDef, pieces: Sequence[Piece], hidden: bool) -> Rows:
     lines: list[bytes] = [line for piece in pieces for line in piece.frame[PAYLOAD].to_list()]
     decoded, kept, bad = payloads.decode(topic, lines)
     if not bad:
-        return Rows(_placed(topic, decoded, pieces))
+        return Rows(_placed(topic, decoded, pieces) if hidden else decoded)
     places = [(piece.blob.partition, piece.first + at) for piece in pieces for at in range(len(piece.frame))]
     misfits = tuple(Misfit(*places[row], error, lines[row].decode("utf-8", "replace")) for row, error in bad)
-    return Rows(_placed(topic, decoded, pieces, kept), misfits)
+    return Rows(_placed(topic, decoded, pieces, kept) if hidden else decoded, misfits)
 
 
-def _decode_typed(topic: TopicDef, pieces: Sequence[Piece]) -> Rows:
+def _decode_typed(topic: TopicDef, pieces: Sequence[Piece], hidden: bool) -> Rows:
+    frame = _typed(topic, pieces)
+    return Rows(_placed(topic, frame, pieces) if hidden else frame)
+
+
+def _typed(topic: TopicDef, pieces: Sequence[Piece]) -> pl.DataFrame:
     frames = [piece.frame for piece in pieces]
     if topic.schema is None:
-        return Rows(_placed(topic, concat(frames), pieces))
+        return concat(frames)
     try:
-        frame = pl.concat(frames, rechunk=True) if len(frames) > 1 else frames[0]
+        frame = _stacked(frames)
     except _UNLIKE:  # appended under several schemas
-        frame = pl.concat([_aligned(topic, piece.frame, piece.blob) for piece in pieces], rechunk=True)
-    else:
-        frame = _aligned(topic, frame, pieces[0].blob)
-    return Rows(_placed(topic, frame, pieces))
+        return pl.concat([_aligned(topic, piece.frame, piece.blob) for piece in pieces], rechunk=True)
+    return _aligned(topic, frame, pieces[0].blob)
 
 
 def _placed(

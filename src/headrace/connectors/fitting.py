@@ -12,10 +12,10 @@ import msgspec
 import polars as pl
 
 from headrace.base.instants import to_us
+from headrace.base.near import near
 from headrace.data.schema import polars as polars_schema
 from headrace.definitions.project import TopicDef
 from headrace.errors import ProjectError, SchemaError
-from headrace.settings import near
 
 INSTANT = pl.Datetime("us", "UTC")
 TAKEN_NAMES = ("_partition", "_offset", "_time", "_appended")  # hidden columns: where a row lies, and its times

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import xxhash
 
+from headrace.base.near import near
 from headrace.data.facts import Part
 from headrace.data.partitions import resized
 from headrace.definitions.project import ModelDef, Project, SourceDef, TopicDef
 from headrace.errors import CodecError, NotFoundError
 from headrace.runs.facts import Value
-from headrace.settings import near
 from headrace.storage.local import LocalStorage
 from headrace.storage.values import Values
 from headrace.store.sql.connection import Database

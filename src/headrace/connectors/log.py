@@ -120,10 +120,10 @@ class Log:
         """The rows at offsets [first, end), decoded together. Raises `DamagedError` (HR4041) where some are missing."""
         return self.rows_at(topic, [(partition, first, end)])
 
-    def rows_at(self, topic: TopicDef, places: Iterable[tuple[int, int, int]]) -> Rows:
+    def rows_at(self, topic: TopicDef, places: Iterable[tuple[int, int, int]], *, hidden: bool = True) -> Rows:
         """The rows at these (partition, first, end), in that order, decoded together. Raises as `rows`."""
         pieces = [piece for place in places for piece in self._cut(topic, *place)]
-        return decode(topic, pieces) if pieces else Rows(self._empty(topic))
+        return decode(topic, pieces, hidden=hidden) if pieces else Rows(self._empty(topic, hidden=hidden))
 
     def _cut(self, topic: TopicDef, partition: int, first: int, end: int) -> list[Piece]:
         pieces: list[Piece] = []
@@ -194,12 +194,12 @@ class Log:
             at = page[-1].first + page[-1].rows
         return None
 
-    def _empty(self, topic: TopicDef) -> pl.DataFrame:
+    def _empty(self, topic: TopicDef, *, hidden: bool = True) -> pl.DataFrame:
         """No rows, with the columns that the topic was declared with or has taken."""
         if topic.schema is None and (words := self._reads.columns(self._db, topic.name)):
             typed = {name: word for name, word in words.items() if word != UNTYPED}
             topic = msgspec.structs.replace(topic, schema=typed)
-        return empty(topic)
+        return empty(topic, hidden=hidden)
 
     def _rows(self, topic: TopicDef, blobs: Sequence[Any], pins: Pins | None) -> pl.DataFrame:
         parts = [self._empty(topic)]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from headrace.base.near import near
 from headrace.connectors.appends import history_topic
 from headrace.connectors.blob import HIDDEN, OFFSET, PARTITION
 from headrace.connectors.fitting import cast
@@ -19,7 +20,6 @@ from headrace.definitions.project import TableDef
 from headrace.errors import RefusedError, SchemaError
 from headrace.host.failpoints import reach
 from headrace.runs.facts import TableWrite
-from headrace.settings import near
 
 if TYPE_CHECKING:
     from headrace.connectors.log import Pins

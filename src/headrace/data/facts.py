@@ -32,6 +32,7 @@ class TablePublished(Fact, frozen=True):
     at_us: int
     columns: dict[str, str] | None = None
     path: str = ""  # of the attempt, within nested maps
+    replaced: tuple[str, ...] = ()  # other runs whose rows the version before held and this one does not
 
 
 class TopicAppended(Fact, frozen=True):

@@ -104,6 +104,10 @@ class Options(msgspec.Struct, frozen=True, omit_defaults=True):
     allow_failed: int = 0  # so many items of a map may fail and their consumer still runs
 
 
+# Of what Headrace itself does in a run with a model or a monitor: the store or a disk may refuse for a moment.
+BUILT_IN = Options(retries=2, backoff_us=2_000_000)
+
+
 class Node(msgspec.Struct, frozen=True, omit_defaults=True):
     """One call of a task. `name` is its identity within the pipeline."""
 

@@ -15,6 +15,7 @@ from headrace.definitions import project as definitions
 from headrace.definitions.project import Project
 from headrace.engine.listener import Listener
 from headrace.engine.lookout import Bell, Lookout
+from headrace.engine.retention import PAUSE_S, Retention
 from headrace.errors import ConflictError, DisagreementError, StoreError
 from headrace.host.failpoints import reach
 from headrace.host.writer import Writer
@@ -68,6 +69,7 @@ class Engine:
     committed. While there is none the rows are read again, at each turn, until the store allows.
 
     `read_file` gives the bytes of a file below the artifact root. `listener` hears of it all, and takes deploys.
+    Without `retention` nothing is forgotten.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Engine:
         read_file: Callable[[str], bytes],
         listener: Listener | None = None,
         bell: Bell | None = None,
+        retention: Retention | None = None,
         entropy: Callable[[], int] = lambda: secrets.randbits(25),
     ) -> None:
         self.store, self.workers, self.clock, self.options = store, workers, clock, options
@@ -89,6 +92,7 @@ class Engine:
         # The word tells this engine from any other, also after an unknown outcome.
         self._writer = Writer(store, options.log, f"{options.name} {entropy():x}")
         self._read_file, self._bell, self._entropy = read_file, bell, entropy
+        self._retention = retention
         self._later: list[Event] = []
         self._is_tidy = False
         self._said = ""
@@ -155,13 +159,15 @@ class Engine:
         events = self.workers.events()
         due = machine.next_due_us()
         if not events and not seen and (due is None or due > self.clock.monotonic_us()):
-            self._rest()
-            return False
+            return self._rest()
         self.give(events, seen)
+        self._forget(is_idle=False)
         return True
 
-    def give(self, events: Sequence[Event], seen: Sequence[Event] = ()) -> None:
-        """Act on the events; where the commit fails, go on from the rows. Raises SupersededError.
+    def give(self, events: Sequence[Event], seen: Sequence[Event] = ()) -> bool:
+        """Act on the events; where the commit fails, go on from the rows. Whether a fact of it was committed.
+
+        Raises SupersededError.
 
         `seen` are those that another look would give again. While it is not working, nothing is decided: what waits
         in a row is given again, and whoever has an event from elsewhere looks at what came of it.
@@ -169,9 +175,9 @@ class Engine:
         machine = self._machine
         if machine is None:
             self._lookout.dropped([*events, *seen])
-            return
+            return False
         try:
-            self._act_until_first(machine, events, seen)
+            return self._act_until_first(machine, events, seen)
         except (StoreError, TaintedStepError) as error:
             self._listener.troubled(error, "the engine goes on from what is committed")
             if isinstance(error, TaintedStepError | DisagreementError):
@@ -179,8 +185,9 @@ class Engine:
             else:  # the store refused, and no event is to blame for it
                 self._lookout.dropped([*events, *seen])
             self._go_on()
+            return False
 
-    def _act_until_first(self, machine: Machine, events: Sequence[Event], seen: Sequence[Event]) -> None:
+    def _act_until_first(self, machine: Machine, events: Sequence[Event], seen: Sequence[Event]) -> bool:
         """Act on the events. Where another writer was faster with a number, decide again from the rows as they are."""
         for _ in range(RACES_MOST):
             crew = machine.state.pool.crew()
@@ -262,12 +269,14 @@ class Engine:
             if _is_store_at_fault(error):
                 raise
             why = f"it cannot go on from its rows: {type(error).__name__}: {error}"
-            self._writer.append(closing_facts(rows, "failed", why, self.clock.now_us()))
+            self._writer.append(closing_facts(rows, "failed", why, self.clock.now_us(), by="rows"))
 
     # -- deciding and committing ---------------------------------------------------------------------------------
 
-    def _act(self, machine: Machine, events: Sequence[Event]) -> None:
-        """Decide on the events, commit, and carry out what was decided. Raises SupersededError, StoreError.
+    def _act(self, machine: Machine, events: Sequence[Event]) -> bool:
+        """Decide on the events, commit, and carry out what was decided. Whether there was anything to commit.
+
+        Raises SupersededError, StoreError.
 
         Only a commit makes what the machine then holds the memory of this engine.
         """
@@ -278,6 +287,7 @@ class Engine:
         reach("engine.before_carrying_out")
         self._carry_out(machine, decision.commands)
         reach("engine.after_sending")
+        return bool(decision.facts)
 
     def _step(self, machine: Machine, events: Sequence[Event]) -> Decided:
         return machine.step(
@@ -339,21 +349,39 @@ class Engine:
         later, self._later = self._later, []
         return [*later, *found]
 
-    def _rest(self) -> None:
+    def _rest(self) -> bool:
+        """What is done while nothing else is to do. Whether there may be more of it."""
         if not self._is_tidy:
             self._is_tidy = True
             try:
                 self.store.tidy()
             except StoreError as error:  # a full disk, say: nothing is lost, and the next rest tries again
                 self._listener.troubled(error, "the engine goes on")
+        return self._forget(is_idle=True)
+
+    def _forget(self, *, is_idle: bool) -> bool:
+        """A batch of what is old. Whether there may be more of it."""
+        retention = self._retention
+        if retention is None or self._machine is None:
+            return False
+        try:
+            found = retention.look(is_idle=is_idle)
+        except StoreError as error:
+            self._listener.troubled(error, "the engine goes on, and forgets what is old later")
+            return False
+        if found is None or not self.give([found]):
+            return False
+        retention.committed()
+        return True
 
     def _patience_s(self, machine: Machine) -> float:
         due = machine.next_due_us()
         if not self._lookout.has_looked:
             return 0.0
+        longest_s = PAUSE_S if self._retention is not None and self._retention.has_more else POLL_S
         if due is None:
-            return POLL_S
-        return min(POLL_S, max(0.0, (due - self.clock.monotonic_us()) / 1e6))
+            return longest_s
+        return min(longest_s, max(0.0, (due - self.clock.monotonic_us()) / 1e6))
 
 
 def _is_store_at_fault(error: Exception) -> bool:

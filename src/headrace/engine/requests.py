@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from headrace.base.instants import iso
 from headrace.definitions import project as definitions
 from headrace.errors import NotFoundError, RefusedError
 from headrace.ports import EngineStore, Request
@@ -37,11 +38,13 @@ def _trigger(request: Request, store: EngineStore) -> Event:
     run = store.run_of_key(key)
     if run is not None:
         return RequestSettled(request.id, "done", {"run": run, "pipeline": body["pipeline"]})
-    window = body.get("window")
+    window, cause = body.get("window"), body.get("cause") or "person"
+    if cause not in ("person", "backfill"):
+        raise ValueError(f"a client asks as a person or for a backfill, not as {cause!r}")
     return RunAsked(
         body["pipeline"],
         key,
-        body.get("cause") or "person",
+        cause,
         body.get("params") or {},
         None if window is None else (window[0], window[1]),
         why=body.get("why") or f"asked by {body.get('by', 'somebody')}",
@@ -51,8 +54,12 @@ def _trigger(request: Request, store: EngineStore) -> Event:
 
 
 def _run_key(request: Request) -> str:
-    """The key of the run that a `trigger` asks for: the same request, or the same key given, is the same run."""
-    return str(request.body.get("key") or f"person:{request.key}")
+    """The key of the run that a `trigger` asks for: the same request, or the same key for the pipeline, is the same run.
+
+    A key that is given is never that of a slot, of an event or of another pipeline, whatever it says.
+    """
+    given = request.body.get("key")
+    return f"client:{request.body['pipeline']}:{given}" if given else f"person:{request.key}"
 
 
 def _retry(request: Request, store: EngineStore, current: str) -> RetryAsked:
@@ -67,6 +74,12 @@ def _retry(request: Request, store: EngineStore, current: str) -> RetryAsked:
     if row.log.startswith("run:"):
         cure = f"start it in the engine:  headrace trigger {row.pipeline}"
         raise RefusedError(f"run {name} ran in a process of its own", cure=cure, code="HR3013")
+    if row.dropped_us is not None:
+        raise RefusedError(
+            f"the details of run {name} were dropped {iso(row.dropped_us)}: what it had done cannot be carried over",
+            cure=f"start a new run:  headrace trigger {row.pipeline}",
+            code="HR3015",
+        )
     code = request.body.get("code")
     if code is not None:
         code = current if code == "current" else code

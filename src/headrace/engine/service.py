@@ -273,7 +273,7 @@ def close_dead(engine: Engine, rows: ActiveRun) -> bool:
     left = engine.store.active_run(rows.run.run)
     if left is not None:
         now_us = engine.clock.now_us()
-        writer.take(now_us, closing_facts(left, "lost", DEAD, now_us))
+        writer.take(now_us, closing_facts(left, "lost", DEAD, now_us, by="process"))
     return left is not None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import subprocess
@@ -198,6 +199,7 @@ class StreamSupervisor:
             *self._common, *wanted.arguments, "--wake-fd", str(read_fd),
         )  # fmt: skip
         with self._log(wanted.name).open("ab") as output:
+            fcntl.flock(output, fcntl.LOCK_SH)  # the process has it too: retention leaves its log alone
             log_start = output.tell()
             popen = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=(read_fd,),

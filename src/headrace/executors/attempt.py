@@ -14,7 +14,7 @@ import msgspec
 
 from headrace.data.access import installed
 from headrace.definitions.nodes import Node
-from headrace.errors import CodecError, NotFoundError
+from headrace.errors import CodecError, DamagedError, HeadraceError, NotFoundError, StoreError
 from headrace.executors.inputs import Arguments, Pipeline
 from headrace.executors.parts import AskPin, AttemptAccess, Parts
 from headrace.executors.protocol import Done, Failed, Start
@@ -64,9 +64,10 @@ class AttemptRunner:
 
     def run(self, start: Start, ask: AskPin) -> Done | Failed:
         """Run it to its end. Whatever it raises becomes a `Failed`; only a dead process reports nothing."""
-        began_ns = time.monotonic_ns()
+        began_ns, is_task = time.monotonic_ns(), True
         try:
             prepared = self._prepared.get((start.pipeline, start.node)) or self._prepare(start)
+            is_task = prepared.node.kind == "task"
             access = self._parts.make_access(start, ask)
             # A context of its own: what the task sets in a context variable ends with it.
             result = copy_context().run(self._call, prepared, start, access)
@@ -77,7 +78,7 @@ class AttemptRunner:
             body = None if effects is NO_EFFECTS or effects == NO_EFFECTS else msgspec.json.encode(effects)
             return Done(start.serial, stored, _took_us(began_ns), access.reads, body)
         except BaseException as error:
-            return failure(start.serial, error, _took_us(began_ns))
+            return failure(start.serial, error, _took_us(began_ns), is_task=is_task)
 
     def _prepare(self, start: Start) -> _Prepared:
         pipeline = self._pipelines.get(start.pipeline)
@@ -116,8 +117,8 @@ class AttemptRunner:
             return result
 
 
-def failure(serial: int, error: BaseException, took_us: int) -> Failed:
-    """The report for an exception, in words for the task's author."""
+def failure(serial: int, error: BaseException, took_us: int, *, is_task: bool = True) -> Failed:
+    """The report for an exception, in words for the task's author. What Headrace does itself refuses once and for all."""
     line, detail, reason, retryable = one_line(error), user_frames(error), "raised", True
     match error:
         case AttemptCancelled():
@@ -130,6 +131,8 @@ def failure(serial: int, error: BaseException, took_us: int) -> Failed:
             line, reason = "KeyboardInterrupt: the task was interrupted", "interrupted"
         case CodecError():
             retryable = False  # the same value again would be refused again
+        case HeadraceError():
+            retryable = is_task or (isinstance(error, StoreError) and not isinstance(error, DamagedError))
         case _:
             pass
     return Failed(serial, line, detail, took_us, reason, retryable)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from headrace.errors import StoreError
 from headrace.executors.attempt import AttemptRunner
 from headrace.executors.crew import event_of, start_message
 from headrace.executors.inline import InlineExecutor
@@ -100,4 +101,11 @@ class HereCrew:
         except Exception as error:
             self._trouble = error
             raise _Unpinned from error
+        if (asked.serial, asked.dataset) not in self._pins:  # the engine has begun again and knows no such attempt
+            self._trouble = StoreError(
+                f"the run began again from its rows while its task read {asked.dataset}, which was not pinned",
+                where=f"attempt {asked.serial}",
+                cure="headrace doctor says whether the store is sound",
+            )
+            raise _Unpinned
         return self._pins.pop((asked.serial, asked.dataset))

@@ -1,9 +1,10 @@
-"""Where the output of attempts goes: one log file per worker, and for each attempt the bytes that it wrote there."""
+"""Where the output of attempts goes: a log per worker, in one file after the other, and for each attempt its bytes."""
 
 from __future__ import annotations
 
 import errno
 import faulthandler
+import fcntl
 import io
 import logging
 import os
@@ -17,16 +18,29 @@ from typing import Any, TextIO, cast
 from headrace.executors.redaction import redacted_bytes
 from headrace.runs.facts import LogSpan
 
+TURN_BYTES = 64 << 20  # a log goes on in a new file
 _REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 
-class LogFile:
-    """An append-only log and where the last attempt's part ends. What comes between two attempts is the later one's."""
+def newest_log(first: Path) -> Path:
+    """The file that a log is written to by now, of which this was the first: `w1-1.log`, `w1-1.2.log`, and so on."""
+    found, n = first, 2
+    while (following := first.with_name(f"{first.stem}.{n}{first.suffix}")).exists():
+        found, n = following, n + 1
+    return found
 
-    def __init__(self, path: Path, name: str) -> None:
+
+class LogFile:
+    """An append-only log and where the last attempt's part ends. What comes between two attempts is the later one's.
+
+    A shared lock on the file says that somebody may still write it: retention leaves it alone.
+    """
+
+    def __init__(self, path: Path, name: str, *, turn_bytes: int = TURN_BYTES) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        self._name = name
+        self.fd = _open_log(path)
+        self._first, self._name, self._turn_bytes = path, name, turn_bytes
+        self._files = 1
         self._end = os.fstat(self.fd).st_size
         self._lines = _Lines(self.fd)
 
@@ -39,11 +53,34 @@ class LogFile:
         self._end = end
         return span
 
+    def turns(self) -> bool:
+        """Go on in a new file where this one is long enough. `fd` stays, and is another file then."""
+        if self._end < self._turn_bytes:
+            return False
+        following = self._first.with_name(f"{self._first.stem}.{self._files + 1}{self._first.suffix}")
+        try:
+            fd = _open_log(following)
+        except OSError as error:
+            if error.errno not in _REFUSALS:
+                raise
+            return False  # it goes on in this one
+        os.dup2(fd, self.fd, inheritable=False)
+        os.close(fd)
+        self._files += 1
+        self._name, self._end = following.name, os.fstat(self.fd).st_size
+        return True
+
     def write(self, body: bytes) -> None:
         self._lines.write(body)
 
     def close(self) -> None:
         os.close(self.fd)
+
+
+def _open_log(path: Path) -> int:
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    fcntl.flock(fd, fcntl.LOCK_SH)
+    return fd
 
 
 class _Lines:
@@ -97,13 +134,19 @@ class ProcessOutput:
             sys.stderr.flush()
         except (ValueError, OSError):  # the task closed them; the next one gets new ones
             self._open()
-        return self._log.span()
+        span = self._log.span()
+        if self._log.turns():
+            self._take_over()
+        return span
 
     def _open(self) -> None:
-        os.dup2(self._log.fd, 1)
-        os.dup2(self._log.fd, 2)
+        self._take_over()
         # By line, so that a killed task's last words are kept and a reader can follow.
         self._own = sys.stdout, sys.stderr = text_output(1), text_output(2)
+
+    def _take_over(self) -> None:
+        os.dup2(self._log.fd, 1)
+        os.dup2(self._log.fd, 2)
 
 
 class Tee:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 
+from headrace.base.near import closest
 from headrace.data.topic import Source, Topic
 from headrace.definitions.project import JoinDef, OnEvent, Problem
 from headrace.graph.loaded import Loaded
@@ -83,8 +83,8 @@ def _missing(
     if schema is None or column is None:
         return
     if column not in schema:
-        near = get_close_matches(column, schema, 1)
-        cure = f"did you mean {near[0]!r}?" if near else f"columns are {', '.join(schema)}"
+        meant = closest(column, schema)
+        cure = f"did you mean {meant!r}?" if meant else f"columns are {', '.join(schema)}"
         yield Problem("HR1201", f"{what}: there is no column {column!r}", where, cure)
     elif types and schema[column] not in types:
         message = f"{what}: the column {column!r} is {schema[column]}, not {' or '.join(types)}"

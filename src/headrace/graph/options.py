@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import timedelta
-from difflib import get_close_matches
 from typing import Any, Literal, TypedDict, cast, get_args
 
 from headrace.base.durations import micros
+from headrace.base.near import near
 from headrace.data.table import Table
 from headrace.data.where import user_line
 from headrace.definitions.nodes import Options
@@ -41,10 +41,11 @@ def checked(given: Mapping[str, Any]) -> TaskOptions:
     """The options, known by name. Raises `GraphError` for an unknown one, and for a value that none can have."""
     unknown = sorted(given.keys() - TaskOptions.__annotations__.keys())
     if unknown:
-        close = get_close_matches(unknown[0], TaskOptions.__annotations__, 1)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
         known = ", ".join(TaskOptions.__annotations__)
-        raise _refused(f"a task has no option {unknown[0]!r}{hint}", f"options are {known}")
+        raise _refused(
+            f"a task has no option {unknown[0]!r}{near(unknown[0], TaskOptions.__annotations__)}",
+            f"options are {known}",
+        )
     frozen(cast("TaskOptions", given))
     name, to = given.get("name"), given.get("to")
     if name is not None and not _is_text(name):

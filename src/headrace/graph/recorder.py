@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from headrace.data import recording
 from headrace.data.where import user_line
-from headrace.definitions.nodes import AnyInput, Choice, Condition, Const, Element, Options, Ref, refs
+from headrace.definitions.nodes import BUILT_IN, AnyInput, Choice, Condition, Const, Element, Options, Ref, refs
 from headrace.errors import GraphError
 from headrace.graph.annotations import is_scalar, is_streamed, item_of
 from headrace.graph.draft import Draft, DraftScope, Inlined
@@ -83,7 +83,8 @@ class Recorder:
     def act(self, kind: str, dataset: Dataset, inputs: dict[str, object]) -> Any:
         """Note `orders.write(df)`, `scores.append(df)` or `delay.register(…)` as a node."""
         self.note_dataset(dataset)
-        return self.call(f"{kind} {dataset.name}", dataset.name, inputs, kind=kind)
+        options = BUILT_IN if kind == "register" else None
+        return self.call(f"{kind} {dataset.name}", dataset.name, inputs, kind=kind, options=options)
 
     def map(self, body: Callable[[Any], Any], items: object) -> Handle:
         """Note a map: run `body` once on the handle of an item. Its result must be the result of a task in it."""

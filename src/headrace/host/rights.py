@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -80,6 +82,30 @@ def take_engine_right(locks: Path) -> Right:
             code="HR5010",
         )
     return right
+
+
+@contextmanager
+def backing_up(locks: Path, word: str) -> Generator[None]:
+    """While inside, no file that a row named when this began is deleted. `word` tells this backup from any other.
+
+    On a disk that nobody can write nothing is deleted anyway. Raises StoreError where the lock cannot be taken.
+    """
+    if os.statvfs(locks if locks.exists() else locks.parent).f_flag & os.ST_RDONLY:
+        yield
+        return
+    path = locks / f"backup-{word}.lock"
+    right = take_right(path)
+    assert right is not None, "the word is that of another backup"
+    with right:
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def is_backed_up(locks: Path) -> bool:
+    """Whether a backup is being made."""
+    return any(holder_of(path) is not None for path in locks.glob("backup-*.lock"))
 
 
 def holder_of(path: Path) -> int | None:

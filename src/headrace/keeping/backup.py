@@ -18,7 +18,7 @@ from headrace.engine.code import source_files
 from headrace.errors import CodecError, NotFoundError, RefusedError, StoreError
 from headrace.host import whereabouts
 from headrace.host.clock import SystemClock
-from headrace.host.rights import take_engine_right
+from headrace.host.rights import backing_up, take_engine_right
 from headrace.keeping.soundness import damaged_code, damaged_files, damaged_rows
 from headrace.runs.facts import Value
 from headrace.settings import Settings
@@ -58,15 +58,21 @@ Tell = Callable[[str, int, int], None]
 def back_up(settings: Settings, folder: Path, tell: Tell) -> Manifest:
     """Copy the database as it is at one moment, then every file that its rows name, then write the manifest.
 
-    Artifacts are never changed and are on the disk before a row names them, so what the rows of that moment name is
-    there afterwards too. Raises NotFoundError (HR2070) without a store, RefusedError (HR3052) where the folder is not
-    empty, StoreError where the disk refuses or the database is damaged: nothing is left in the folder then.
+    Artifacts are never changed, are on the disk before a row names them, and are not deleted while this runs, so what
+    the rows of that moment name is there afterwards too. Raises NotFoundError (HR2070) without a store, RefusedError
+    (HR3052) where the folder is not empty, StoreError where the disk refuses or the database is damaged: nothing is left
+    in the folder then.
     """
     if not settings.database.exists():
         raise NotFoundError(
             "there is no store to back up", where=str(settings.home), cure="headrace dev", code="HR2070"
         )
     _make_empty(folder)
+    with backing_up(settings.locks, secrets.token_hex(4)):
+        return _back_up(settings, folder, tell)
+
+
+def _back_up(settings: Settings, folder: Path, tell: Tell) -> Manifest:
     made_us = SystemClock().now_us()
     try:
         _copy_database(settings, folder, tell)

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import polars as pl
 
+from headrace.base.instants import to_the_second
 from headrace.connectors.appends import history_topic, partitions
 from headrace.connectors.blob import APPENDED, HIDDEN, OFFSET, TIME, cut, decode, piece, unpack
 from headrace.connectors.here import CLIENTS
@@ -137,11 +138,11 @@ class _Tracer:
             source = self._batch(origin.batch, definition, values)
         elif origin.attempt is not None:
             attempt = origin.attempt
-            says = (f"attempt {attempt.attempt} of item {attempt.item}, accepted {words.moment(attempt.at_us)}",)
+            says = (f"attempt {attempt.attempt} of item {attempt.item}, accepted {to_the_second(attempt.at_us)}",)
             source = Step("task", attempt.node, says, {"run": attempt.run}, (self._run(attempt.run),))
         else:
             who = "outside of runs" if origin.blob.log == CLIENTS else origin.blob.log
-            source = Step("client", who, (f"appended {words.moment(origin.blob.at_us)}",))
+            source = Step("client", who, (f"appended {to_the_second(origin.blob.at_us)}",))
         fates = tuple(self._fates(topic, partition, offset))
         return Step(step.kind, step.name, (*step.says, *fates), step.data, (source,))
 
@@ -268,7 +269,7 @@ class _Tracer:
 
     def _code(self, code: str) -> Step:
         row = codes.code(self._db, code)
-        says = (f"deployed {words.moment(row.at_us)}",) if row is not None else ("as it was there, never deployed",)
+        says = (f"deployed {to_the_second(row.at_us)}",) if row is not None else ("as it was there, never deployed",)
         return Step("code", code, says, {"code": code, "at_us": None if row is None else row.at_us})
 
     def _is_new(self, kind: str, name: str) -> bool:

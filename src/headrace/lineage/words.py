@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from headrace.base.instants import from_us, iso, to_us
+from headrace.base.instants import iso, to_the_second, to_us
 from headrace.runs.reasons import evidence_in_words
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def row(values: Mapping[str, Any], *, event_us: int | None, appended_us: int) ->
         f", and {len(parts) - _VALUES_SHOWN} more" * (len(parts) > _VALUES_SHOWN)
     )
     about = f"about {iso(event_us)}, " if event_us is not None else ""
-    return (shown, f"{about}appended {moment(appended_us)}"), {
+    return (shown, f"{about}appended {to_the_second(appended_us)}"), {
         "values": plain,
         "event_us": event_us,
         "appended_us": appended_us,
@@ -40,7 +40,7 @@ def batch(found: BatchRow, topic: str) -> Told:
     says = (
         f"read {topic}/{found.shard} at offsets [{found.first:,}, {found.end:,}): {found.rows_in:,} in, "
         f"{found.rows_out:,} out, {found.filtered:,} filtered, {found.dead:,} dead",
-        f"committed {moment(found.at_us)} by code {found.code}",
+        f"committed {to_the_second(found.at_us)} by code {found.code}",
     )
     return says, msgspec.to_builtins(found)
 
@@ -81,7 +81,7 @@ def version(found: VersionRow, moves: list[AliasRow]) -> Told:
     if isinstance(gain, dict) and "problem" in gain:
         says.append(str(gain["problem"]))
     says += [
-        f"{move.alias} since {moment(move.at_us)}, by {move.by}" + (f": {move.why}" if move.why else "")
+        f"{move.alias} since {to_the_second(move.at_us)}, by {move.by}" + (f": {move.why}" if move.why else "")
         for move in moves
     ]
     says.append(f"{found.predict} in code {found.code}; {found.digest}")
@@ -95,8 +95,8 @@ def run(found: RunRow) -> Told:
     says = [f"{found.pipeline}{window}, {found.state}", f"{found.cause}{why}"]
     if found.params:
         says.append("with " + ", ".join(f"{name}={value!r}" for name, value in found.params.items()))
-    ended = f", ended {moment(found.ended_us)}" if found.ended_us is not None else ""
-    says.append(f"created {moment(found.created_us)}{ended}; code {found.code}")
+    ended = f", ended {to_the_second(found.ended_us)}" if found.ended_us is not None else ""
+    says.append(f"created {to_the_second(found.created_us)}{ended}; code {found.code}")
     return tuple(says), msgspec.to_builtins(found)
 
 
@@ -111,7 +111,7 @@ def stretch(window: tuple[int, int]) -> str:
 
 
 def table(found: TableVersionRow) -> Told:
-    says = (f"{found.rows:,} rows in {len(found.parts)} files, published {moment(found.at_us)} by {found.node}",)
+    says = (f"{found.rows:,} rows in {len(found.parts)} files, published {to_the_second(found.at_us)} by {found.node}",)
     return says, msgspec.to_builtins(found)
 
 
@@ -152,12 +152,3 @@ def _plain(value: Any) -> Any:
 def _short(value: Any) -> str:
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
     return text if len(text) <= 40 else text[:39] + "…"
-
-
-def moment(us: int) -> str:
-    """An instant to the second, for a sentence.
-
-    >>> moment(1_362_114_000_999_999)
-    '2013-03-01T05:00Z'
-    """
-    return iso(to_us(from_us(us).replace(microsecond=0)))

@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from headrace.base.instants import iso
+from headrace.base.instants import to_the_second
 
 Phase = Literal["idle", "asked", "training", "judging", "cooling"]
 
@@ -171,9 +171,9 @@ def _objection(state: ControllerState, ask: Ask, cooldown_us: int) -> str | None
     if state.blocked is not None:
         return f"blocked: {state.blocked}"
     if state.trained_us is not None and ask.at_us < state.trained_us + cooldown_us:
-        return f"cool-down until {iso(state.trained_us + cooldown_us)}"
+        return f"cool-down until {to_the_second(state.trained_us + cooldown_us)}"
     if state.asked_us is not None and ask.at_us <= state.asked_us:
-        return f"its evidence is not newer than that of the last run asked for, {iso(state.asked_us)}"
+        return f"its evidence is not newer than that of the last run asked for, {to_the_second(state.asked_us)}"
     return None
 
 
@@ -244,7 +244,7 @@ def _rest(state: ControllerState, reason: str, cooldown_us: int) -> Decision:
         trained_us=state.trained_us,
     )
     if cooling and state.trained_us is not None:
-        reason = f"{reason}; cool-down until {iso(state.trained_us + cooldown_us)}"
+        reason = f"{reason}; cool-down until {to_the_second(state.trained_us + cooldown_us)}"
     return Decision(rested, None, reason)
 
 

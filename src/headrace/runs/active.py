@@ -13,7 +13,8 @@ from headrace.runs.progress import Progress
 class Active:
     """`waits` are topics whose watermark must pass the window's end before anything starts.
 
-    `model` is what it registers, with the policy of its own code version.
+    `model` is what it registers, with the policy of its own code version. `replaced_by`: table → the run that has
+    replaced there what this one had written.
     """
 
     run: str
@@ -28,6 +29,7 @@ class Active:
     max_lost: int
     waits: tuple[str, ...] = ()
     pins: dict[str, Any] = field(default_factory=dict[str, Any])
+    replaced_by: dict[str, str] = field(default_factory=dict[str, str])
     is_cancelled: bool = False
     cancelled_by: str = ""
     is_queued: bool = False

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from headrace.base.facts import Fact
+from headrace.data.facts import TablePublished
 from headrace.errors import NotFoundError
 from headrace.runs import facts as f
 from headrace.runs.active import Active
+from headrace.runs.group import Because
 from headrace.runs.path import Path, path_of
 from headrace.runs.plan import make_plan
 from headrace.runs.progress import Progress
@@ -132,11 +134,20 @@ def _cancelled(state: State, fact: f.AttemptCancelled) -> None:
 
 
 def _item_skipped(state: State, fact: f.ItemSkipped) -> None:
-    _progress(state, fact.run).item_skipped(fact.node, path_of(fact.path), fact.item, fact.why)
+    _progress(state, fact.run).item_skipped(
+        fact.node, path_of(fact.path), fact.item, Because(fact.why, fact.after_failure)
+    )
 
 
 def _node_skipped(state: State, fact: f.NodeSkipped) -> None:
-    _progress(state, fact.run).node_skipped(fact.node, path_of(fact.path), fact.why)
+    _progress(state, fact.run).node_skipped(fact.node, path_of(fact.path), Because(fact.why, fact.after_failure))
+
+
+def published(state: State, fact: TablePublished) -> None:
+    """A version of a table, by this log or another one: the runs that it has replaced are to know it."""
+    for run in fact.replaced:
+        if run in state.runs:
+            state.runs[run].replaced_by[fact.table] = fact.run
 
 
 def _progress(state: State, run: str) -> Progress:
@@ -160,4 +171,5 @@ APPLY: dict[type[Fact], Callable[[State, Any], None]] = {
     f.AttemptCancelled: _cancelled,
     f.ItemSkipped: _item_skipped,
     f.NodeSkipped: _node_skipped,
+    TablePublished: published,
 }

@@ -27,7 +27,7 @@ def on_done(state: State, event: e.AttemptDone, heard: Heard) -> Iterator[Outcom
         if unfit is not None:  # its rows are to be fitted to those columns, and only the task can make them again
             yield loss(state, active, flight, f"another writer gave the topic {unfit} its columns meanwhile")
             continue
-        overlap = state.desks.tables.unfit(active.run, event.effects.tables)
+        overlap = state.desks.tables.unfit(active, event.effects.tables)
         if overlap is not None:
             error = f"RefusedError {overlap.code}: {overlap.message}; {overlap.cure}"
             yield failure(state, active, flight, error, "", event.log, retryable=False)
@@ -86,7 +86,7 @@ def on_died(state: State, event: e.WorkerDied, heard: Heard) -> Iterator[Outcome
         why = f"no worker can load code version {heard.unready}: {event.why}"
         for active in tuple(state.runs.values()):
             if active.code == heard.unready and active.progress.running == 0:
-                yield from ending(state, active, "failed", why)
+                yield from ending(state, active, "failed", why, by="code")
 
 
 def on_pin(state: State, event: e.PinAsked) -> Iterator[Outcome]:

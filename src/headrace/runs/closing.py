@@ -7,11 +7,11 @@ from headrace.runs.facts import AttemptLost, RunEnded
 from headrace.runs.rows import ActiveRun
 
 
-def closing_facts(rows: ActiveRun, state: str, why: str, now_us: int) -> tuple[Fact, ...]:
-    """End a run from the outside: its running attempts are lost and not tried again."""
+def closing_facts(rows: ActiveRun, state: str, why: str, now_us: int, *, by: str) -> tuple[Fact, ...]:
+    """End a run from the outside, as `RunEnded.by` says: its running attempts are lost and not tried again."""
     lost = [
-        AttemptLost(x.run, x.node, x.path, x.item, x.attempt, x.epoch, now_us, why, ends=True)
+        AttemptLost(x.run, x.node, x.path, x.item, x.attempt, x.epoch, now_us, why, ends=True, with_run=True)
         for x in rows.items
         if x.state == "running"
     ]
-    return (*lost, RunEnded(rows.run.run, state, now_us, why))
+    return (*lost, RunEnded(rows.run.run, state, now_us, why, by=by))

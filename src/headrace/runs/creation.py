@@ -1,11 +1,21 @@
-"""The window of a run that is about an instant."""
+"""The window of a run that is about an instant, or about all that its data has come to."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from headrace.base.durations import micros
 from headrace.definitions.project import PipelineDef, Schedule
 from headrace.errors import RefusedError
 from headrace.triggers.schedule import parse_schedule, previous, window_of
+
+
+def reached(definition: PipelineDef, watermarks: Mapping[str, int], now_us: int) -> int:
+    """The event time that the data of a pipeline has reached; the time now where it reads no topic of known progress.
+
+    What a run is about that somebody asks for without saying which window, in the engine and in process.
+    """
+    return min((watermarks[topic] for topic in definition.reads if topic in watermarks), default=now_us)
 
 
 def run_window(definition: PipelineDef, about_us: int) -> tuple[int, int] | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from headrace.runs import asking, attempts
+from headrace.runs import asking, attempts, retention
 from headrace.runs import events as e
 from headrace.runs import facts as f
 from headrace.runs import timers as t
@@ -56,6 +56,10 @@ def decide(state: State, event: e.Event | t.Deadline, heard: Heard) -> Iterator[
             yield f.CursorMoved(event.log, event.seq)
         case e.SlotsRead():
             yield from state.desks.schedules.on_read(state, event)
+        case e.DetailsOld():
+            yield from retention.on_old(state, event)
+        case e.FilesGone():
+            yield from retention.on_files_gone(state, event)
         case t.PatienceOver():
             active = state.runs.get(event.run)
             if active is not None and active.waits:

@@ -14,7 +14,7 @@ from headrace.data.facts import TopicShaped
 from headrace.definitions.project import ModelDef, PipelineDef
 from headrace.runs import facts as f
 from headrace.runs.commands import ReadSlots
-from headrace.runs.creation import run_window
+from headrace.runs.creation import reached, run_window
 from headrace.runs.effects import Effects
 from headrace.runs.events import AliasAsked, RetryAsked, RunAsked, TriggerSeen
 from headrace.runs.firing import Firing, fire
@@ -78,7 +78,8 @@ class Desks:
         if definition.registers is not None and event.cause != "here":
             yield from self.models.asked_by_person(office, definition, event, self.watermarks)
             return
-        window = event.window or run_window(definition, event.at_us or office.now_us)
+        about_us = event.at_us or reached(definition, self.watermarks, office.now_us)
+        window = event.window or run_window(definition, about_us)
         yield f.RunCreated(
             office.new_id(),
             definition.name,

@@ -9,7 +9,7 @@ from headrace.data.facts import TablePublished
 from headrace.definitions.project import Project
 from headrace.runs.active import Active
 from headrace.runs.effects import NO_EFFECTS, Effects
-from headrace.runs.facts import LogSpan, Read, Value
+from headrace.runs.facts import Gone, LogSpan, Read, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +188,22 @@ class WatermarksRead:
     through_us: dict[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class DetailsOld:
+    """Runs that ended before `before_us` still have their details; `gone` are the facts that go with these."""
+
+    runs: tuple[str, ...]
+    before_us: int
+    gone: tuple[Gone, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FilesGone:
+    """The files of runs without details were deleted."""
+
+    runs: tuple[str, ...]
+
+
 Event = (
     Deployed
     | RunAsked
@@ -207,4 +223,6 @@ Event = (
     | NewsRejected
     | SlotsRead
     | WatermarksRead
+    | DetailsOld
+    | FilesGone
 )

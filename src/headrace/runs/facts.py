@@ -7,6 +7,7 @@ never began goes back with the same attempt and the next epoch.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import msgspec
@@ -184,6 +185,7 @@ class AttemptLost(Fact, frozen=True):
     why: str
     ends: bool = False
     log: LogSpan | None = None
+    with_run: bool = False  # the run was ended from the outside: whatever is left of `max_lost`
 
 
 class AttemptReturned(Fact, frozen=True):
@@ -212,7 +214,7 @@ class AttemptCancelled(Fact, frozen=True):
 
 
 class ItemSkipped(Fact, frozen=True):
-    """One item of a map will not run, and why."""
+    """One item of a map will not run, and why; `after_failure` where something before it failed."""
 
     lasting: ClassVar[bool] = False
     run: str
@@ -220,15 +222,17 @@ class ItemSkipped(Fact, frozen=True):
     path: str
     item: int
     why: str
+    after_failure: bool = False
 
 
 class NodeSkipped(Fact, frozen=True):
-    """A whole task run (all items at this path) will not run, and why."""
+    """A whole task run (all items at this path) will not run, and why; `after_failure` as for `ItemSkipped`."""
 
     run: str
     node: str
     path: str
     why: str
+    after_failure: bool = False
 
 
 class InputPinned(Fact, frozen=True):
@@ -264,6 +268,56 @@ class RunEnded(Fact, frozen=True):
     at_us: int
     why: str = ""
     result: Value | None = None
+    by: str = "tasks"  # what decided: "tasks" | "map" (cannot expand) | "cancel" | "code" (cannot be loaded) | "rows" | "process"
+
+
+class Gone(msgspec.Struct, frozen=True, array_like=True):
+    """Which facts of a log are dropped: from `first` on, `lengths` says in turn how many go and how many stay.
+
+    `digest` is the xxh3 (128 bits) of the bodies that go, in their order: what is kept elsewhere can be told to be theirs.
+    """
+
+    log: str
+    first: int
+    lengths: tuple[int, ...]
+    digest: str
+
+    @property
+    def count(self) -> int:
+        """How many facts go.
+
+        >>> Gone("engine", 5, (3, 2, 1), "").count
+        4
+        """
+        return sum(self.lengths[::2])
+
+    def spans(self) -> Iterator[tuple[int, int]]:
+        """The first and the last seq of each stretch that goes.
+
+        >>> list(Gone("engine", 5, (3, 2, 1), "").spans())
+        [(5, 7), (10, 10)]
+        """
+        seq = self.first
+        for i, length in enumerate(self.lengths):
+            if i % 2 == 0:
+                yield seq, seq + length - 1
+            seq += length
+
+
+class DetailsDropped(Fact, frozen=True):
+    """The details of runs that ended before `before_us` are gone: their attempts, their items, and these facts."""
+
+    runs: tuple[str, ...]
+    before_us: int
+    gone: tuple[Gone, ...]
+    at_us: int
+
+
+class FilesDropped(Fact, frozen=True):
+    """What runs without details had left in the folder of artifacts is gone, but for what rows still name."""
+
+    runs: tuple[str, ...]
+    at_us: int
 
 
 class SlotsSkipped(Fact, frozen=True):
@@ -276,6 +330,7 @@ class SlotsSkipped(Fact, frozen=True):
     count: int
     why: str
     at_us: int
+    because: str = ""  # "begin" | "catchup_off" | "has_run" | "paused" | "asked"
 
 
 class SlotsReopened(Fact, frozen=True):

@@ -26,12 +26,12 @@ def follow(state: State, active: Active) -> Iterator[Fact]:
             return
         yield _fact_of(active.run, todo)
     if active.is_cancelled and progress.running == 0:
-        yield from ending(state, active, "cancelled", f"cancelled by {active.cancelled_by}")
+        yield from ending(state, active, "cancelled", f"cancelled by {active.cancelled_by}", by="cancel")
 
 
-def ending(state: State, active: Active, run_state: str, why: str) -> Iterator[Fact]:
+def ending(state: State, active: Active, run_state: str, why: str, by: str) -> Iterator[Fact]:
     """The run's end, and what its pipeline's model makes of it."""
-    ended = f.RunEnded(active.run, run_state, state.now_us, why)
+    ended = f.RunEnded(active.run, run_state, state.now_us, why, by=by)
     yield ended
     yield from state.desks.on_run_ended(state, active.model, ended)
 
@@ -40,15 +40,17 @@ def _fact_of(run: str, todo: Expand | Skip) -> Fact:
     match todo:
         case Expand(scope=scope, path=path, n=n):
             return f.MapExpanded(run, scope, path_text(path), n)
-        case Skip(node=node, path=path, item=int(item), why=why):
-            return f.ItemSkipped(run, node, path_text(path), item, why)
-        case Skip(node=node, path=path, why=why):
-            return f.NodeSkipped(run, node, path_text(path), why)
+        case Skip(node=node, path=path, item=int(item), because=because):
+            return f.ItemSkipped(run, node, path_text(path), item, because.why, because.after_failure)
+        case Skip(node=node, path=path, because=because):
+            return f.NodeSkipped(run, node, path_text(path), because.why, because.after_failure)
 
 
-def _end_of(active: Active) -> tuple[str, str]:
-    """State and reason of a run whose task runs have all ended: a function of their counts alone."""
+def _end_of(active: Active) -> tuple[str, str, str]:
+    """State and reason of a run, and what decided, whose task runs have all ended: a function of their counts alone."""
     if not active.progress.has_failed:
-        return "succeeded", ""
+        return "succeeded", "", "tasks"
     failed = sorted({name for (name, _), g in active.progress.groups.items() if g.is_leaf and g.failed})
-    return "failed", f"failed: {', '.join(failed)}" if failed else "a map could not expand"
+    if not failed:
+        return "failed", "a map could not expand", "map"
+    return "failed", f"failed: {', '.join(failed)}", "tasks"

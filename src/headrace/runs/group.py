@@ -13,6 +13,14 @@ PENDING, RUNNING, WAITING, SUCCEEDED, FAILED, SKIPPED, CANCELLED = range(7)
 ENDED = frozenset((SUCCEEDED, FAILED, SKIPPED, CANCELLED))
 
 
+@dataclass(frozen=True, slots=True)
+class Because:
+    """Why something does not run. `after_failure`: something before it failed, else its branch was not taken."""
+
+    why: str
+    after_failure: bool = False
+
+
 @dataclass(slots=True)
 class Tries:
     """What has been tried of one item: kept only for items that needed more than one start."""
@@ -27,8 +35,8 @@ class Group:
     """The items of one node at one path; outside maps a single item. Upper levels of nested maps only count."""
 
     __slots__ = (
-        "done", "failed", "in_ready", "is_open", "item_waiting", "n", "next", "path", "plan", "queue", "running",
-        "skipped", "skipped_why", "started_at_us", "status", "succeeded", "tries", "waiting",
+        "because", "done", "failed", "in_ready", "is_open", "item_waiting", "n", "next", "path", "plan", "queue",
+        "running", "skipped", "skipped_after_failure", "started_at_us", "status", "succeeded", "tries", "waiting",
     )  # fmt: skip
 
     def __init__(self, plan: NodePlan, path: Path) -> None:
@@ -44,7 +52,8 @@ class Group:
         self.item_waiting: bytearray | None = None
         self.tries: dict[int, Tries] = {}
         self.running = self.done = self.succeeded = self.failed = self.skipped = 0
-        self.skipped_why: str | None = None
+        self.because: Because | None = None  # of the group as a whole, where it is skipped
+        self.skipped_after_failure: set[int] = set()  # of the single items that are skipped
         self.started_at_us: list[int] = []  # of the last starts, for `rate`
 
     @property
@@ -53,7 +62,7 @@ class Group:
 
     @property
     def is_done(self) -> bool:
-        return self.skipped_why is not None or (self.n >= 0 and self.done == self.n)
+        return self.because is not None or (self.n >= 0 and self.done == self.n)
 
     def has_ready(self) -> bool:
         return bool(self.queue) or (self.is_open and self.item_waiting is None and self.next < self.n)
@@ -87,7 +96,7 @@ class ItemHistory:
     epoch: int
     failed: int
     lost: int
-    why: str = ""
+    because: Because | None = None
     value: Value | None = None
 
 
@@ -105,7 +114,7 @@ class Skip:
     node: str
     path: Path
     item: int | None
-    why: str
+    because: Because
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from headrace.runs import events as e
 from headrace.runs import timers as t
-from headrace.runs.applying import take_in
+from headrace.runs.applying import published, take_in
 from headrace.runs.group import WAITING
 from headrace.runs.pool import Flight
 from headrace.runs.state import State
@@ -52,6 +52,7 @@ def hear(state: State, event: e.Event | t.Deadline) -> Heard:
             take_in(state, event.active)
         case e.UpdateSeen():
             state.desks.tables.apply(event.published)
+            published(state, event.published)
         case e.SlotsRead():
             state.desks.schedules.know(event)
         case e.WatermarksRead():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from headrace.base.facts import Fact
 from headrace.base.instants import from_us, to_us
-from headrace.definitions.nodes import Graph, Node, Param
+from headrace.definitions.nodes import BUILT_IN, Graph, Node, Param
 from headrace.definitions.project import MonitorDef, OnMonitor, ParamDef, PipelineDef
 from headrace.drift.policy import Streak, advance
 from headrace.models.facts import StreakMoved, WindowJudged
@@ -31,7 +31,7 @@ _DAY_US = 86_400_000_000
 
 def monitor_pipeline(monitor: MonitorDef) -> PipelineDef:
     """The built-in pipeline that judges one window of a monitor."""
-    judge = Node("judge", "monitor", monitor.name, {"window": Param("window")})
+    judge = Node("judge", "monitor", monitor.name, {"window": Param("window")}, options=BUILT_IN)
     window = ParamDef("window", "json", required=True, kind="window")
     return PipelineDef(PREFIX + monitor.name, monitor.name, Graph((judge,)), (window,), doc="Judges one window.")
 
@@ -67,8 +67,7 @@ class MonitorDesk:
             since_us = models.champion_since_us.get(monitor.model)
             if model is None or since_us is None or office.is_active(PREFIX + monitor.name):
                 continue
-            end_us = self.last_end_us.get(monitor.name)
-            end_us = first_window_end(monitor, since_us) if end_us is None else after(monitor, end_us)
+            end_us = next_end(monitor, self.last_end_us.get(monitor.name), since_us)
             topics = [monitor.topic, *([model.labels] if model.labels else [])]
             if min(watermarks.get(topic, 0) for topic in topics) < end_us + model.mature_us:
                 continue
@@ -171,6 +170,11 @@ def first_window_end(monitor: MonitorDef, since_us: int) -> int:
     while start_us < since_us:
         start_us = after(monitor, start_us)
     return after(monitor, start_us)
+
+
+def next_end(monitor: MonitorDef, last_end_us: int | None, since_us: int) -> int:
+    """The end of the window that is judged next: after the last that has a run, else the first of all."""
+    return first_window_end(monitor, since_us) if last_end_us is None else after(monitor, last_end_us)
 
 
 def after(monitor: MonitorDef, us: int, windows: int = 1) -> int:

@@ -21,6 +21,7 @@ from headrace.runs.group import (
     SKIPPED,
     SUCCEEDED,
     WAITING,
+    Because,
     End,
     Expand,
     Group,
@@ -32,7 +33,7 @@ from headrace.runs.group import (
 )
 from headrace.runs.path import Path
 from headrace.runs.plan import GraphPlan, NodePlan
-from headrace.runs.verdict import UPSTREAM, Verdicts
+from headrace.runs.verdict import Verdicts
 
 
 class Progress:
@@ -141,16 +142,16 @@ class Progress:
         group.queue.append(item)
         self._mark_ready(group)
 
-    def item_skipped(self, node: str, path: Path, item: int, why: str) -> None:
+    def item_skipped(self, node: str, path: Path, item: int, because: Because) -> None:
         group = self.groups[node, path]
         group.skipped += 1
-        if why.startswith(UPSTREAM):
-            group.tried(item)
+        if because.after_failure:
+            group.skipped_after_failure.add(item)
         self._item_done(group, item, SKIPPED)
 
-    def node_skipped(self, node: str, path: Path, why: str) -> None:
+    def node_skipped(self, node: str, path: Path, because: Because) -> None:
         group = self.groups[node, path]
-        group.skipped_why = why
+        group.because = because
         group.skipped += 1
         if group.is_leaf and group.plan.depth:
             for item in range(max(group.n, 0)):
@@ -174,7 +175,7 @@ class Progress:
             case "failed":
                 self._fail(group, item)
             case "skipped":
-                self.item_skipped(node, path, item, row.why)
+                self.item_skipped(node, path, item, row.because or Because(""))
             case "running":
                 group.status[item] = RUNNING
                 group.running += 1
@@ -216,10 +217,10 @@ class Progress:
         plan = self.plan.nodes[node]
         if len(key) == plan.depth > 0:
             group = self.groups[node, key[:-1]]
-            status = SKIPPED if group.skipped_why is not None else group.status[key[-1]]
+            status = SKIPPED if group.because is not None else group.status[key[-1]]
             return (1, status == SUCCEEDED, status in (FAILED, CANCELLED), status == SKIPPED)
         group = self.groups[node, key]
-        return (max(group.n, 1 if group.skipped_why else 0), group.succeeded, group.failed, group.skipped)
+        return (max(group.n, 1 if group.because else 0), group.succeeded, group.failed, group.skipped)
 
     # -- inside --------------------------------------------------------------------------------------------------
 
@@ -293,7 +294,7 @@ class Progress:
             plan = self.plan.nodes[name]
             if plan.depth == shared > 0:
                 group = self.groups.get((name, key[:-1]))
-                if group is not None and group.item_waiting is not None and group.skipped_why is None:
+                if group is not None and group.item_waiting is not None and group.because is None:
                     group.item_waiting[key[-1]] -= 1
                     if group.item_waiting[key[-1]] == 0 and group.is_open:
                         self._consider_item(group, key[-1])
@@ -313,10 +314,10 @@ class Progress:
         level = max(plan.depth - 1, 0)
         if level == len(key):
             exact = self.groups.get((plan.name, key))
-            yield from (exact,) if exact is not None and exact.skipped_why is None else ()
+            yield from (exact,) if exact is not None and exact.because is None else ()
             return
         for (name, path), group in tuple(self.groups.items()):
-            if name == plan.name and len(path) == level and path[: len(key)] == key and group.skipped_why is None:
+            if name == plan.name and len(path) == level and path[: len(key)] == key and group.because is None:
                 yield group
 
     def _scopes_below(self, name: str, key: Path) -> Iterator[ScopeState]:
@@ -330,14 +331,14 @@ class Progress:
     def _consider_scope(self, scope: ScopeState) -> None:
         if scope.n >= 0:
             return
-        why = self._verdicts.missing(scope.plan.scope.over, scope.path, scope.plan.needs)
-        n = self._verdicts.length_of(scope.plan.scope.over, scope.path) if why is None else None
-        if why is None and n is None:
-            why = f"{UPSTREAM}value cannot be mapped: it is neither a list nor a frame"
+        because = self._verdicts.missing(scope.plan.scope.over, scope.path, scope.plan.needs)
+        n = self._verdicts.length_of(scope.plan.scope.over, scope.path) if because is None else None
+        if because is None and n is None:
+            because = Because("upstream value cannot be mapped: it is neither a list nor a frame", after_failure=True)
             self.has_failed = True
-        if why is not None:
+        if because is not None:
             for name in (*scope.plan.nodes, *scope.plan.below):
-                self.todo.append(Skip(name, scope.path, None, why))
+                self.todo.append(Skip(name, scope.path, None, because))
         elif n is not None:
             self.todo.append(Expand(scope.plan.scope.name, scope.path, n))
 
@@ -351,12 +352,12 @@ class Progress:
                 if group.item_waiting is not None and group.item_waiting[item] == 0 and group.status[item] == PENDING:
                     self._consider_item(group, item)
             return
-        why = self._verdicts.verdict(plan, group.path)
-        if why is None:
+        because = self._verdicts.verdict(plan, group.path)
+        if because is None:
             group.is_open = True
             self._queue_returned(group)
         else:
-            self.todo.append(Skip(plan.name, group.path, None, why))
+            self.todo.append(Skip(plan.name, group.path, None, because))
 
     def _queue_returned(self, group: Group) -> None:
         """Queue the items that were started before and wait again: after a retry of the run, or a restart."""
@@ -364,12 +365,12 @@ class Progress:
         self._mark_ready(group)
 
     def _consider_item(self, group: Group, item: int) -> None:
-        why = self._verdicts.verdict(group.plan, (*group.path, item))
-        if why is None:
+        because = self._verdicts.verdict(group.plan, (*group.path, item))
+        if because is None:
             group.queue.append(item)
             self._mark_ready(group)
         else:
-            self.todo.append(Skip(group.plan.name, group.path, item, why))
+            self.todo.append(Skip(group.plan.name, group.path, item, because))
 
     def _mark_ready(self, group: Group) -> None:
         if not group.in_ready and group.has_ready():
@@ -381,7 +382,7 @@ class Progress:
         if len(key) == plan.depth > 0:
             group = self.groups.get((node, key[:-1]))
             return group is not None and (
-                group.skipped_why is not None or (group.n > key[-1] and group.status[key[-1]] in ENDED)
+                group.because is not None or (group.n > key[-1] and group.status[key[-1]] in ENDED)
             )
         group = self.groups.get((node, key))
         return group is not None and group.is_done

@@ -11,11 +11,13 @@ from headrace.data.facts import Part, TablePublished
 from headrace.definitions.project import Updated
 from headrace.errors import RefusedError
 from headrace.runs import facts as f
+from headrace.runs.active import Active
+from headrace.runs.creation import reached
 from headrace.runs.firing import Firing, fire
 from headrace.runs.path import path_text
 from headrace.runs.pool import Flight
 from headrace.runs.rows import Restored
-from headrace.runs.training import ModelDesk, reached
+from headrace.runs.training import ModelDesk
 
 if TYPE_CHECKING:
     from headrace.runs.office import Office
@@ -41,7 +43,8 @@ class TableDesk:
         """The next version of the table, with what an accepted attempt wrote."""
         number, parts = self.newest.get(write.table, (0, ()))
         part = Part(write.path, write.rows, write.size_bytes, write.digest, write.window, run)
-        parts = next_parts(parts, part, write.mode)
+        before, parts = parts, next_parts(parts, part, write.mode)
+        replaced = {p.run for p in before if p not in parts} - {run, ""}
         return TablePublished(
             write.table,
             number + 1,
@@ -54,16 +57,18 @@ class TableDesk:
             office.now_us,
             write.columns,
             path_text(flight.path),
+            tuple(sorted(replaced)),
         )
 
-    def unfit(self, run: str, writes: Iterable[f.TableWrite]) -> RefusedError | None:
+    def unfit(self, active: Active, writes: Iterable[f.TableWrite]) -> RefusedError | None:
         """Why one of these cannot become a part of its table, or None."""
         for write in writes:
-            _, parts = self.newest.get(write.table, (0, ()))
             if write.mode == "window" and write.window is not None:
-                cut = next(
-                    (p.window for p in parts if p.run != run and p.window and _cuts(write.window, p.window)), None
-                )
+                if (other := active.replaced_by.get(write.table)) is not None:
+                    return _overtaken(write.table, active.run, other)
+                _, parts = self.newest.get(write.table, (0, ()))
+                others = (p.window for p in parts if p.run != active.run and p.window is not None)
+                cut = next((window for window in others if _cuts(write.window, window)), None)
                 if cut is not None:
                     return _overlap(write.table, write.window, cut)
         return None
@@ -85,8 +90,7 @@ class TableDesk:
             if definition.name in paused:
                 yield f.TriggerSuppressed(definition.name, key, "the pipeline is paused", office.now_us)
                 continue
-            is_training = definition.registers is not None
-            about_us = reached(office, definition, watermarks) if is_training else office.now_us
+            about_us = reached(definition, watermarks, office.now_us)
             yield from fire(office, definition, Firing("updated", key, about_us, f"{table} version {version}"), models)
 
 
@@ -118,6 +122,15 @@ def _is_within(part: tuple[int, int] | None, window: tuple[int, int] | None) -> 
 def _cuts(window: tuple[int, int], part: tuple[int, int]) -> bool:
     """Whether `window` covers some of the part and not all of it: rows have no times that could tell which."""
     return window[0] < part[1] and part[0] < window[1] and not _is_within(part, window)
+
+
+def _overtaken(table: str, run: str, other: str) -> RefusedError:
+    """What one run writes stands together: with the rest of it gone, a part would stand for the whole window."""
+    return RefusedError(
+        f"run {other} has replaced in the table {table!r} what run {run} had written of its window so far",
+        cure="the table holds what that run writes; to have this one's rows, run it again when the other has ended",
+        code="HR3046",
+    )
 
 
 def _overlap(table: str, window: tuple[int, int], part: tuple[int, int]) -> RefusedError:

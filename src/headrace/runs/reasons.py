@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from headrace.base.instants import iso
+from headrace.base.instants import iso, to_the_second
 from headrace.definitions.project import ModelDef, MonitorDef, PipelineDef
 from headrace.models.controller import ControllerState
 
@@ -54,8 +54,6 @@ class ShardState(Protocol):
     def is_stopped(self) -> bool: ...
     @property
     def until_us(self) -> int | None: ...
-    @property
-    def dead(self) -> int: ...
 
 
 def waits_for(topic: str, end_us: int, watermarks: Mapping[str, int]) -> str:
@@ -75,11 +73,6 @@ def evidence_in_words(text: str) -> str:
     ('schedule: slot 1970-01-02T00:00Z', 'psi of temp 0.3 is above 0.2')
     """
     return _SLOT.sub(lambda found: f"slot {iso(int(found[1]))}", text.partition("; ")[0])
-
-
-def to_the_second(us: int) -> str:
-    """An instant of this machine, as a person reads it."""
-    return iso(us - us % 1_000_000)
 
 
 def of_pipeline(
@@ -175,8 +168,11 @@ def of_monitor(
     ]
 
 
-def of_shard(shard: ShardState, *, lag: int | None) -> list[Reason]:
-    """Why a shard of a stream does not advance, or lags by `lag` rows (None where it has not started)."""
+def of_shard(shard: ShardState, *, lag: int | None, dead: tuple[int, int] = (0, 0)) -> list[Reason]:
+    """Why a shard of a stream does not advance, or lags by `lag` rows (None where it has not started).
+
+    `dead`: how many of its rows have lately become dead letters, and when the first of them.
+    """
     about = f"stream {shard.stream}/{shard.shard}"
     reasons: list[Reason] = []
     if shard.why:
@@ -188,8 +184,9 @@ def of_shard(shard: ShardState, *, lag: int | None) -> list[Reason]:
         reasons.append(Reason(about, "held", why, f"headrace models show {shard.model}"))
     if lag and not reasons:
         reasons.append(Reason(about, "running", f"{lag:,} rows behind", "goes by itself"))
-    if shard.dead:
+    n, first_us = dead
+    if n:
         step = f"headrace dead-letters ls {shard.stream}"
-        rows = "1 row" if shard.dead == 1 else f"{shard.dead:,} rows"
-        reasons.append(Reason(about, "dead letters", f"{rows} could not be processed", step))
+        why = f"{n:,} row{'' if n == 1 else 's'} could not be processed since {to_the_second(first_us)}"
+        reasons.append(Reason(about, "dead letters", why, step))
     return reasons

@@ -11,7 +11,7 @@ from headrace.definitions import project as definitions
 from headrace.definitions.project import Project
 from headrace.runs.active import Active
 from headrace.runs.applying import take_in, wait_for_retry
-from headrace.runs.group import ItemHistory
+from headrace.runs.group import Because, ItemHistory
 from headrace.runs.path import path_of
 from headrace.runs.plan import make_plan
 from headrace.runs.pool import Flight, Pool, WorkerState
@@ -44,9 +44,10 @@ def restore_run(state: State, rows: ActiveRun, project: Project) -> Active:
     progress = Progress(plan, params)
     items: dict[str, list[tuple[str, int, ItemHistory]]] = {}
     for row in rows.items:
-        was = ItemHistory(row.state, row.attempt, row.epoch, row.failures, row.losses, row.why or "", row.result)
+        because = Because(row.why or "", row.after_failure) if row.state == "skipped" else None
+        was = ItemHistory(row.state, row.attempt, row.epoch, row.failures, row.losses, because, row.result)
         items.setdefault(row.node, []).append((row.path, row.item, was))
-    skipped = {(cell.node, cell.path): cell.why or "" for cell in rows.cells if cell.is_skipped}
+    skipped = {(c.node, c.path): Because(c.why or "", c.after_failure) for c in rows.cells if c.is_skipped}
     expanded: set[str] = set()
     for node in definition.graph.nodes:
         # Outer scopes before inner ones, and each before the items in it: as it happened.
@@ -56,9 +57,9 @@ def restore_run(state: State, rows: ActiveRun, project: Project) -> Active:
                 for row in rows.scopes:
                     if row.scope == scope:
                         progress.expanded(scope, path_of(row.path), row.n)
-        for (name, path), why in skipped.items():
+        for (name, path), because in skipped.items():
             if name == node.name and (name, path_of(path)) in progress.groups:
-                progress.node_skipped(name, path_of(path), why)
+                progress.node_skipped(name, path_of(path), because)
         for path, item, was in sorted(items.get(node.name, []), key=lambda x: (x[0], x[1])):
             progress.restored(node.name, path_of(path), item, was)
     for row in sorted(rows.scopes, key=lambda row: len(path_of(row.path))):
@@ -80,6 +81,7 @@ def restore_run(state: State, rows: ActiveRun, project: Project) -> Active:
         waits=run.waits if run.state == "waiting" else (),
         has_started=run.started_us is not None,
         pins=dict(rows.pins),
+        replaced_by=dict(rows.replaced_by),
         generation=run.generation,
         created_us=run.created_us,
         model=project.models.get(definition.registers or ""),
@@ -106,8 +108,8 @@ def _recall_starts(state: State, progress: Progress, items: Sequence[ItemRow]) -
 def keep_crew(state: State, before: State, crew: Sequence[WorkerState]) -> None:
     """The workers of `crew` live: what the rows say that they run they go on with, under their deadlines.
 
-    What was known of them `before` stands in no row and is kept: how long things take, which names were given, which
-    code cannot be loaded. Raises LookupError where the rows speak of workers that are not of the crew.
+    What was known `before` and stands in no row is kept: how long things take, which names were given, which code cannot
+    be loaded, what a `rate` counts. Raises LookupError where the rows speak of workers that are not of the crew.
     """
     if strangers := state.pool.workers.keys() - {worker.name for worker in crew}:
         raise LookupError(f"attempts run on workers that nobody knows: {', '.join(sorted(strangers))}")
@@ -121,8 +123,20 @@ def keep_crew(state: State, before: State, crew: Sequence[WorkerState]) -> None:
                 state.timers.add(state.mono_us, TimeoutDue(worker.name, serial))
             if state.runs[flight.run].is_cancelled:
                 watch_grace(state, worker.name, serial)
+    for run in state.runs.keys() & before.runs.keys():
+        _keep_starts(state.runs[run].progress, before.runs[run].progress, before.mono_us)
     state.pool.follow(before.pool)
     state.unready.update(before.unready)
+
+
+def _keep_starts(progress: Progress, before: Progress, since_us: int) -> None:
+    """Rows have the last start of an item only. What started `since_us` may not have been committed: the rows say it."""
+    for place in progress.groups.keys() & before.groups.keys():
+        group, known = progress.groups[place], before.groups[place].started_at_us
+        if known:
+            group.started_at_us = [at for at in known if at < since_us] + [
+                at for at in group.started_at_us if at >= since_us
+            ]
 
 
 def _hold(pool: Pool, active: Active, row: ItemRow) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from headrace.data.facts import Part
-from headrace.runs.facts import LogSpan, Value
+from headrace.runs.facts import Gone, LogSpan, Value
 
 
 class RunRow(msgspec.Struct, frozen=True):
@@ -36,6 +36,7 @@ class RunRow(msgspec.Struct, frozen=True):
     cancelled_why: str | None
     end_why: str | None
     result: Value | None
+    dropped_us: int | None  # since when its details are gone
 
 
 class CellRow(msgspec.Struct, frozen=True):
@@ -51,6 +52,7 @@ class CellRow(msgspec.Struct, frozen=True):
     cancelled: int
     is_skipped: bool
     why: str | None
+    after_failure: bool
 
 
 class ItemRow(msgspec.Struct, frozen=True, gc=False):
@@ -74,6 +76,7 @@ class ItemRow(msgspec.Struct, frozen=True, gc=False):
     error: str | None
     detail: str | None
     why: str | None
+    after_failure: bool
     log: LogSpan | None
 
 
@@ -94,6 +97,22 @@ class ActiveRun(msgspec.Struct, frozen=True):
     items: tuple[ItemRow, ...]
     scopes: tuple[ScopeRow, ...]
     pins: dict[str, Any]
+    replaced_by: dict[str, str]  # table → the run that has replaced there what this one had written
+
+
+class OldDetails(msgspec.Struct, frozen=True):
+    """Runs that ended long ago, and their facts that may go."""
+
+    runs: tuple[str, ...]
+    gone: tuple[Gone, ...]
+
+
+class LeftFiles(msgspec.Struct, frozen=True):
+    """A run whose rows no longer name its files, but for those of `values` and `paths`."""
+
+    run: str
+    values: tuple[Value, ...]
+    paths: frozenset[str]
 
 
 class Restored(msgspec.Struct, frozen=True):

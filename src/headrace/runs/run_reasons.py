@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from headrace.base.instants import to_the_second
 from headrace.data.where import is_library, is_own
 from headrace.definitions.nodes import Graph, Node, refs
-from headrace.runs.reasons import NO_ENGINE, START_ENGINE, Reason, to_the_second, waits_for
+from headrace.runs.reasons import NO_ENGINE, START_ENGINE, Reason, waits_for
 
 _FRAME = re.compile(r'^ +(?:[|] +)?File "([^"]+)", line (\d+)', re.MULTILINE)
 _OWN_ERROR = re.compile(r"^\w+ HR\d{4}: ")
@@ -58,6 +59,8 @@ class RunState(Protocol):
     def cancelled_by(self) -> str | None: ...
     @property
     def end_why(self) -> str | None: ...
+    @property
+    def dropped_us(self) -> int | None: ...
 
 
 class CellState(Protocol):
@@ -134,6 +137,7 @@ def of_run(
         why = (run.end_why or "").removeprefix(f"{run.state}: ") or "it has ended"
         next_step = _again(run, graph, deployed) if is_in_code else ""
         why += "" if is_in_code else f" ({run.pipeline}: {NOT_IN_CODE})"
+        why += "" if run.dropped_us is None else f" (its details were dropped on {to_the_second(run.dropped_us)})"
         by = f" (by {run.cancelled_by})" if run.cancelled_by and not why.endswith(run.cancelled_by) else ""
         ended = Reason(about, run.state, why + by, next_step)
         return [ended, *_failed_items(run, items, root), *_skipped(run, cells)]
@@ -160,6 +164,8 @@ def _again(run: RunState, graph: Graph, deployed: Graph | None) -> str:
     pipeline = shlex.quote(run.pipeline)
     if run.cause == "here":
         return f"headrace run {pipeline}"
+    if run.dropped_us is not None:
+        return f"headrace trigger {pipeline}"
     if deployed is None or run.cause == "monitor":
         return f"headrace runs retry {run.run}"
     return f"headrace runs retry {run.run} --current-code" if deployed == graph else f"headrace trigger {pipeline}"

@@ -111,7 +111,7 @@ class ScheduleDesk:
         if last_us is None:
             start_us = now_us if trigger.start_us is None or not trigger.catchup else trigger.start_us - 1
             office.wake_in(next_us - now_us)
-            yield f.SlotsSkipped(name, slug, start_us, start_us, 0, "the schedule begins here", now_us)
+            yield f.SlotsSkipped(name, slug, start_us, start_us, 0, "the schedule begins here", now_us, "begin")
             return
         if trigger.catchup and trigger.start_us is not None and now_us < trigger.start_us:
             office.wake_in(trigger.start_us - now_us)
@@ -129,20 +129,21 @@ class ScheduleDesk:
             office.wake_in(next_us - now_us)
         if due.skipped is not None:
             why = "older than the newest due slot, and catch-up is off"
-            yield f.SlotsSkipped(name, slug, last_us, due.skipped.last_us, -1, why, now_us)
+            yield f.SlotsSkipped(name, slug, last_us, due.skipped.last_us, -1, why, now_us, "catchup_off")
         ran = self.ran[name, slug]
         for slot in due.slots:
             if slot in ran:
-                yield f.SlotsSkipped(name, slug, slot - 1, slot, 0, "it has run already: the clock was ahead", now_us)
+                why = "it has run already: the clock was ahead"
+                yield f.SlotsSkipped(name, slug, slot - 1, slot, 0, why, now_us, "has_run")
                 continue
             if is_paused:
-                yield f.SlotsSkipped(name, slug, slot - 1, slot, 1, "the pipeline is paused", now_us)
+                yield f.SlotsSkipped(name, slug, slot - 1, slot, 1, "the pipeline is paused", now_us, "paused")
                 continue
             window = slots.window_of(schedule, slot, definition.window or "slot")
             pair = (window.start_us, window.end_us)
             if definition.registers is not None:
                 yield from models.asked(office, definition, "schedule", f"slot {iso(slot)}", pair)
-                yield f.SlotsSkipped(name, slug, slot - 1, slot, 1, "asked the model's controller", now_us)
+                yield f.SlotsSkipped(name, slug, slot - 1, slot, 1, "asked the model's controller", now_us, "asked")
             else:
                 yield f.RunCreated(
                     office.new_id(),

@@ -14,7 +14,7 @@ from headrace.models import controller as c
 from headrace.models.facts import AliasMoved, ControllerMoved, RetrainAsked, VersionRegistered, VersionRejected
 from headrace.models.promotion import Gain, IfBetter, Verdict, gate
 from headrace.runs import facts as f
-from headrace.runs.creation import run_window
+from headrace.runs.creation import reached, run_window
 from headrace.runs.effects import RegisteredModel
 from headrace.runs.events import AliasAsked, RetryAsked, RunAsked
 from headrace.runs.path import path_text
@@ -75,8 +75,8 @@ class ModelDesk:
         if event.window is not None:
             window = event.window
         else:
-            reached_us = reached(office, definition, watermarks)
-            window = run_window(definition, reached_us - model.mature_us) or (0, reached_us - model.mature_us)
+            end_us = event.at_us or reached(definition, watermarks, office.now_us) - model.mature_us
+            window = run_window(definition, end_us) or (0, end_us)
         ask = c.Ask(by=event.cause, at_us=window[1] + model.mature_us, evidence=event.why or "asked for", forced=True)
         decision = c.decide(self._state(model), ask, cooldown_us=model.cooldown_us)
         if decision.action is None:
@@ -254,9 +254,3 @@ class ModelDesk:
         if model is None:
             raise NotFoundError(f"{definition.name} registers {definition.registers!r}, which is not in the project")
         return model
-
-
-def reached(office: Office, definition: PipelineDef, watermarks: dict[str, int]) -> int:
-    """The event time that the data of a pipeline has reached; the time now where it reads no topic of known progress."""
-    known = [watermarks[topic] for topic in definition.reads if topic in watermarks]
-    return min(known) if known else office.now_us

@@ -6,11 +6,11 @@ from typing import Any, Protocol
 
 from headrace.definitions.nodes import AnyInput, Choice, Const, Element, Mapping, Param, Ref, Sequence
 from headrace.runs.facts import Value
+from headrace.runs.group import Because
 from headrace.runs.path import Path
 from headrace.runs.plan import GraphPlan, Need, NodePlan
 
-UPSTREAM = "upstream "  # every reason that begins so means: something before it failed
-BRANCH_NOT_TAKEN = "branch not taken"
+BRANCH_NOT_TAKEN = Because("branch not taken")
 
 
 class State(Protocol):
@@ -31,12 +31,12 @@ class Verdicts:
     def __init__(self, state: State) -> None:
         self._state = state
 
-    def verdict(self, plan: NodePlan, where: Path) -> str | None:
+    def verdict(self, plan: NodePlan, where: Path) -> Because | None:
         """None where the node may run at this instance, else why it is skipped."""
         for condition in plan.node.when:
             truth = self._truth(condition.test, where)
             if truth is None:
-                return f"{UPSTREAM}test of its branch did not succeed"
+                return _failed("upstream test of its branch did not succeed")
             if truth is not condition.wanted:
                 return BRANCH_NOT_TAKEN
         rule = plan.node.options.trigger_rule
@@ -51,14 +51,14 @@ class Verdicts:
             return None
         counts = [self._state.counts(need.upstream, where[: need.shared]) for need in needs]
         if rule == "none_failed" and any(failed for _, _, failed, _ in counts):
-            return f"{UPSTREAM}task failed, and the rule is none_failed"
+            return _failed("upstream task failed, and the rule is none_failed")
         if rule == "one_success" and not any(succeeded for _, succeeded, _, _ in counts):
-            return f"{UPSTREAM}tasks: none succeeded, and the rule is one_success"
+            return _failed("upstream tasks: none succeeded, and the rule is one_success")
         if rule == "one_failed" and not any(failed for _, _, failed, _ in counts):
-            return "no upstream task failed, and the rule is one_failed"
+            return Because("no upstream task failed, and the rule is one_failed")
         return None
 
-    def missing(self, value: AnyInput, where: Path, needs: tuple[Need, ...]) -> str | None:
+    def missing(self, value: AnyInput, where: Path, needs: tuple[Need, ...]) -> Because | None:
         """Why this input cannot be had, or None."""
         match value:
             case Ref(node=name):
@@ -66,14 +66,14 @@ class Verdicts:
                 _, succeeded, failed, skipped = self._state.counts(name, where[: need.shared])
                 is_join = need.shared < self._state.plan.nodes[name].depth
                 if failed > (self._allowance(name) if is_join else 0):
-                    return f"{UPSTREAM}{name} failed"
+                    return _failed(f"upstream {name} failed")
                 if skipped and not succeeded and not failed:
                     return self._skip_reason(name, where[: need.shared])
                 return None
             case Choice(test=test, then=then, otherwise=otherwise):
                 truth = self._truth(test, where)
                 if truth is None:
-                    return f"{UPSTREAM}test of the branch did not succeed"
+                    return _failed("upstream test of the branch did not succeed")
                 chosen = then if truth else otherwise
                 return None if chosen is None else self.missing(chosen, where, needs)
             case Sequence(items=items):
@@ -85,13 +85,16 @@ class Verdicts:
             case _:
                 return None
 
-    def _skip_reason(self, name: str, key: Path) -> str:
+    def _skip_reason(self, name: str, key: Path) -> Because:
         plan = self._state.plan.nodes[name]
         group = self._state.groups[name, key[:-1] if len(key) == plan.depth > 0 else key]
-        because = group.skipped_why or ""
-        if because.startswith(UPSTREAM) or (len(key) == plan.depth > 0 and key[-1] in group.tries):
-            return f"{UPSTREAM}{name} did not run ({because or 'its own upstream failed'})"
-        return f"{name} was skipped ({because or BRANCH_NOT_TAKEN})"
+        because = group.because
+        if because is None:
+            is_failure = len(key) == plan.depth > 0 and key[-1] in group.skipped_after_failure
+            because = _failed("its own upstream failed") if is_failure else BRANCH_NOT_TAKEN
+        if because.after_failure:
+            return _failed(f"upstream {name} did not run ({because.why})")
+        return Because(f"{name} was skipped ({because.why})")
 
     def _truth(self, test: AnyInput, where: Path) -> bool | None:
         match test:
@@ -148,6 +151,10 @@ class Verdicts:
 
     def _allowance(self, node: str) -> int:
         return self._state.plan.nodes[node].node.options.allow_failed
+
+
+def _failed(why: str) -> Because:
+    return Because(why, after_failure=True)
 
 
 def _shared_depth(path: Path, node: NodePlan) -> int:

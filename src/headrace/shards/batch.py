@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound=Sized)
 SHARED_ROWS = 8_192
-"""Above that a call is worth its price for one shard."""
+"""So many rows of several shards always go through one call; more where each of them has learnt that they fit a batch."""
 UNREADABLE = (SchemaError, CodecError, DamagedError, pl.exceptions.PolarsError)
 """What is read does not fit what is declared, or not together, or is damaged: no row's fault, and it stays so."""
 
@@ -208,9 +208,14 @@ def together(jobs: Mapping[int, Job[Any]], news: News) -> dict[int, Step]:
         groups.setdefault(id(job.owner.stream), {})[number] = job
     steps: dict[int, Step] = {}
     for group in groups.values():
-        if len(group) > 1 and sum(job.todo.rows for job in group.values()) <= SHARED_ROWS:
+        if len(group) > 1 and _is_one_batch(list(group.values())):
             try:
                 steps |= zip(group, Batch(list(group.values())).steps(news), strict=True)
             except BaseException:  # whatever it is: each by itself will meet it, and then it is known whose it is
                 continue
     return steps
+
+
+def _is_one_batch(jobs: Sequence[Job[Any]]) -> bool:
+    """Whether the rows of all of them are no more than one batch of any of them may take."""
+    return sum(job.todo.rows for job in jobs) <= max(SHARED_ROWS, min(job.owner.size.rows for job in jobs))

@@ -56,12 +56,13 @@ class BoundValues:
 
     holdings: Holdings
     load: Loader
+    monotonic_us: Callable[[], int]
     wake: Callable[[], None] = lambda: None
     _models: dict[DatasetRef, _Held] = field(default_factory=dict[DatasetRef, _Held])
     _tables: dict[tuple[str, int], pl.DataFrame] = field(default_factory=dict[tuple[str, int], pl.DataFrame])
     _newest: dict[DatasetRef, int] = field(default_factory=dict[DatasetRef, int])
     _loaded: SimpleQueue[Loaded] = field(default_factory=SimpleQueue[Loaded])
-    _again_us: int | None = None  # when to look again for a version that could not be read
+    _again_us: int | None = None  # by the monotonic clock: when to look again for a version that could not be read
     _turn: threading.Lock = field(default_factory=threading.Lock)  # artifacts are decoded by one thread at a time
 
     def want(self, reference: DatasetRef) -> None:
@@ -96,7 +97,7 @@ class BoundValues:
     def adopt(self) -> bool:
         """Take over what has been loaded since; true where something has."""
         is_news = False
-        if self._again_us is not None and self.holdings.now_us() >= self._again_us:
+        if self._again_us is not None and self.monotonic_us() >= self._again_us:
             self.look()
             self._again_us = None
         while not self._loaded.empty():
@@ -108,7 +109,7 @@ class BoundValues:
                 if found.problem:
                     if found.is_passing and found.version in (held.asked, held.fallen_back):
                         held.asked = held.fallen_back = 0
-                        self._again_us = self.holdings.now_us() + AGAIN_US
+                        self._again_us = self.monotonic_us() + AGAIN_US
                     if found.version == held.asked or found.is_passing:
                         held.problem = f"version {found.version} does not load: {found.problem}"
                 elif found.version == held.asked or not held.version:

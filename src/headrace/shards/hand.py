@@ -5,6 +5,7 @@ They are written to the page cache and never fsynced: only the death of a proces
 
 from __future__ import annotations
 
+import mmap
 import os
 import struct
 from pathlib import Path
@@ -13,27 +14,37 @@ from headrace.streams.owner import Hand
 
 _SHAPE = struct.Struct("<qqq")
 _NOTHING = _SHAPE.pack(-1, -1, 0)
+_FIRST = 8  # bytes of the first offset
 
 
 class HandFile:
-    """The hand of one shard. Whoever holds the shard's right may write it."""
+    """The hand of one shard. Whoever holds the shard's right may write it.
+
+    The file is mapped, since a batch writes it twice. There is a hand as soon as there is its first offset, which is
+    written last: a process that is killed before that leaves none, and user code has not run.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if os.fstat(fd).st_size < _SHAPE.size:
+                os.pwrite(fd, _NOTHING, 0)  # bytes that are there: a full disk is met here, not in a mapped page
+            self._body = mmap.mmap(fd, _SHAPE.size)
+        finally:
+            os.close(fd)
 
     def left(self) -> Hand | None:
         """What the last owner had in hand when it died; None where it had nothing."""
-        body = os.pread(self._fd, _SHAPE.size, 0)
-        if len(body) != _SHAPE.size:
-            return None
-        first, end, is_suspect = _SHAPE.unpack(body)
+        first, end, is_suspect = _SHAPE.unpack_from(self._body)
         return Hand(first, end, bool(is_suspect)) if 0 <= first < end else None
 
     def take(self, hand: Hand) -> None:
-        os.pwrite(self._fd, _SHAPE.pack(hand.first, hand.end, hand.is_suspect), 0)
+        body = _SHAPE.pack(hand.first, hand.end, hand.is_suspect)
+        self._body[_FIRST:] = body[_FIRST:]
+        self._body[:_FIRST] = body[:_FIRST]
 
     def drop(self) -> None:
-        os.pwrite(self._fd, _NOTHING, 0)
+        self._body[:_FIRST] = _NOTHING[:_FIRST]
 
     def close(self) -> None:
-        os.close(self._fd)
+        self._body.close()

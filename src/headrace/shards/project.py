@@ -62,7 +62,10 @@ class ProjectParts:
         self._sides = Sides(self._log)
         self._shapes = Shapes(self._holdings.topic_columns)
         self._bound = BoundValues(
-            self._holdings, load or (lambda model, number: load_champion(self._holdings, model, number)), wake
+            self._holdings,
+            load or (lambda model, number: load_champion(self._holdings, model, number)),
+            clock.monotonic_us,
+            wake,
         )
         self._streams: dict[str, ProjectStream] = {}
         self._topics: set[str] = set()

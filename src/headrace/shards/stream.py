@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ import polars as pl
 
 from headrace.base.instants import to_us
 from headrace.connectors.appends import prepare_fitted
-from headrace.connectors.blob import HIDDEN, OFFSET
+from headrace.connectors.blob import Misfit
 from headrace.connectors.log import Log
 from headrace.connectors.shapes import Shapes
 from headrace.definitions.project import StreamDef, TopicDef
@@ -35,6 +36,29 @@ class StreamCode:
     source: TopicDef
     to: TopicDef
     sides: Mapping[str, TopicDef]
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """The rows of a batch as user code sees them, and the (partition, first, end) that they were read from in turn."""
+
+    frame: pl.DataFrame
+    places: tuple[tuple[int, int, int], ...]
+    misfits: tuple[Misfit, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def offset(self, at: int) -> int:
+        """Where row `at` lies in its partition."""
+        gone = {(bad.partition, bad.offset) for bad in self.misfits}
+        found = (
+            offset
+            for partition, first, end in self.places
+            for offset in range(first, end)
+            if (partition, offset) not in gone
+        )
+        return next(islice(found, at, None))
 
 
 class ProjectStream:
@@ -84,9 +108,9 @@ class ProjectStream:
         moment_us = max([self._since_us, *(self._bound.since_us(reference) for reference in bind)])
         return self._log.first_appended(source, shard.shard, moment_us, head), "start is now"
 
-    def read(self, parts: Sequence[Part]) -> Read[pl.DataFrame]:
-        wanted = [(part.shard.shard, part.todo.first, part.todo.end) for part in parts]
-        rows = self._log.rows_at(self._code.source, wanted)
+    def read(self, parts: Sequence[Part]) -> Read[Records]:
+        places = tuple((part.shard.shard, part.todo.first, part.todo.end) for part in parts)
+        rows = self._log.rows_at(self._code.source, places, hidden=False)
         misfits = tuple(
             tuple(
                 Dead(bad.offset, "decode", bad.error, bad.payload)
@@ -96,27 +120,33 @@ class ProjectStream:
             for part in parts
         )
         sizes = tuple(part.todo.rows - len(bad) for part, bad in zip(parts, misfits, strict=True))
-        return Read(rows.frame, sizes, misfits)
+        return Read(Records(rows.frame, places, rows.misfits), sizes, misfits)
 
-    def ready(self, rows: pl.DataFrame, news: News) -> Ready[pl.DataFrame]:
+    def ready(self, rows: Records, news: News) -> Ready[Records]:
         definition = self._code.definition
-        joined, pins = self._sides.join(rows, definition.source.joins, self._code.sides, news)
+        joined, pins = self._sides.join(rows.frame, definition.source.joins, self._code.sides, news)
         values, versions = self._bound.values(definition.bind)
-        return Ready(joined, values, versions, pins)
+        return Ready(replace(rows, frame=joined), values, versions, pins)
 
-    def run(self, ready: Ready[pl.DataFrame]) -> Called:
+    def run(self, ready: Ready[Records]) -> Called:
         reach("shard.after_reading")
         source = self._code.source
         kept = tuple(dict.fromkeys(name for name in (source.key, source.event_time, source.known) if name))
         return call(
-            self._code.definition, self._code.fn, _seen(ready.rows), ready.values, kept=kept, holds=self._code.holds
+            # Of its own: what the function does to the frame itself is not done to the rows.
+            self._code.definition,
+            self._code.fn,
+            ready.rows.frame.clone(),
+            ready.values,
+            kept=kept,
+            holds=self._code.holds,
         )
 
-    def pack(self, ready: Ready[pl.DataFrame], made: Called, sizes: Sequence[int]) -> list[Outcome]:
-        joined, batch = ready.rows, _seen(ready.rows)
+    def pack(self, ready: Ready[Records], made: Called, sizes: Sequence[int]) -> list[Outcome]:
+        rows, batch = ready.rows, ready.rows.frame
         source, definition = self._code.source, self._code.definition
         failed = [found.row for found in made.errors]
-        dead = tuple(self.dead(joined, found.row, "error", shown(found.error)) for found in made.errors)
+        dead = tuple(self.dead(rows, found.row, "error", shown(found.error)) for found in made.errors)
         if failed:
             batch = batch.filter(~pl.int_range(len(batch), eager=True).is_in(failed))
         out = made.rows
@@ -132,12 +162,6 @@ class ProjectStream:
             for part, shape in zip(parts, (shaped.fact, *[None] * (len(parts) - 1)), strict=True)
         ]
 
-    def dead(self, rows: pl.DataFrame, at: int, reason: str, error: str) -> Dead:
-        row = rows.row(at, named=True)
-        shown_row = {name: value for name, value in row.items() if name not in HIDDEN}
-        return Dead(row[OFFSET], reason, error, msgspec.json.encode(shown_row).decode())
-
-
-def _seen(rows: pl.DataFrame) -> pl.DataFrame:
-    """The columns that user code sees."""
-    return rows[[name for name in rows.columns if name not in HIDDEN]]
+    def dead(self, rows: Records, at: int, reason: str, error: str) -> Dead:
+        row = rows.frame.row(at, named=True)
+        return Dead(rows.offset(at), reason, error, msgspec.json.encode(row).decode())

@@ -6,8 +6,7 @@ import errno
 import hashlib
 import os
 import re
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from functools import lru_cache
 from pathlib import Path
 
@@ -86,15 +85,32 @@ class LocalStorage:
             )
         return self.root.joinpath(*parts)
 
-    def delete(self, prefix: str) -> None:
-        """Remove the folder of that name and every file `<prefix>.*`. What is already gone is no error."""
+    def prune(self, prefix: str, kept: Container[str]) -> None:
+        """Delete all files below the folder of that name but those that are kept, and the folders that are empty then.
+
+        What is gone already is no error. Raises `StoreError` where the disk refuses.
+        """
         target = self.locate(prefix)
-        shutil.rmtree(target, ignore_errors=not target.exists())
-        if target.parent.is_dir():
-            for file in target.parent.iterdir():
-                if file.name.startswith(f"{target.name}."):
-                    file.unlink(missing_ok=True)
+        if not target.is_dir():
+            return
+        try:
+            for path in sorted((target, *target.rglob("*")), reverse=True):  # what lies in a folder before the folder
+                if path.is_dir():
+                    if not any(path.iterdir()):
+                        path.rmdir()
+                elif path.relative_to(self.root).as_posix() not in kept:
+                    path.unlink(missing_ok=True)
+        except OSError as error:
+            raise _refused(error, prefix) from error
         self._known = {folder for folder in self._known if target not in (folder, *folder.parents)}
+
+    def settle(self) -> None:
+        """What was deleted is gone for good, also after a power failure."""
+        if self.root.is_dir():
+            try:
+                _fsync(self.root)
+            except OSError as error:
+                raise _refused(error, str(self.root)) from error
 
     def _make_folder(self, folder: Path) -> None:
         # A new folder is durable once the one that holds it is fsynced.

@@ -31,7 +31,7 @@ from headrace.shards.project import Opened, ProjectParts
 from headrace.shards.runner import POLL_S, QUIET_US, Place, StreamRunner
 from headrace.store.sql.reads import streams as stream_rows
 from headrace.testing.auditor import audit
-from headrace.testing.auditor.audit import Evidence
+from headrace.testing.auditor.evidence import Evidence
 
 PATIENCE_S = 10.0
 _LOG = "test"

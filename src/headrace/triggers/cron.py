@@ -10,12 +10,12 @@ import re
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from difflib import get_close_matches
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
 from headrace.base.instants import from_us
+from headrace.base.near import closest
 from headrace.errors import ProjectError
 from headrace.triggers.wall_time import (
     first_change,
@@ -163,10 +163,10 @@ def _meant(text: str) -> str:
     ('did you mean "every 1m"? ', 'did you mean "@daily"? ', '')
     """
     first, _, rest = text.partition(" ")
-    if rest and get_close_matches(first, ("every",), n=1, cutoff=0.7):
+    if rest and closest(first, ("every",), least=0.7):
         return f'did you mean "every {rest.strip()}"? '
-    near = get_close_matches("@" + text.removeprefix("@"), PRESETS, n=1, cutoff=0.7)
-    return f'did you mean "{near[0]}"? ' if near else ""
+    preset = closest("@" + text.removeprefix("@"), PRESETS, least=0.7)
+    return f'did you mean "{preset}"? ' if preset else ""
 
 
 def _calendar_of(expr: str) -> CronSim:

@@ -9,6 +9,7 @@ import pytest
 
 from headrace.runs import facts as f
 from headrace.runs import scheduling
+from headrace.runs.active import Active
 from headrace.triggers.cron import Cron
 from headrace.triggers.schedule import Due
 from planted.registry import plant
@@ -59,8 +60,13 @@ def skipped_slots_are_not_recorded(patch: pytest.MonkeyPatch) -> None:
 
     def silent(self: Any, *about: Any) -> Any:
         for fact in due(self, *about):
-            if isinstance(fact, f.SlotsSkipped) and "catch-up" in fact.why:
+            if isinstance(fact, f.SlotsSkipped) and fact.because == "catchup_off":
                 continue
             yield fact
 
     patch.setattr(scheduling.ScheduleDesk, "due", silent)
+
+
+@plant("scheduling")
+def a_run_does_not_wait_for_the_rows_of_its_window(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Active, "behind", lambda self, watermarks: ())

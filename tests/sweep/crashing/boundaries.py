@@ -30,6 +30,7 @@ from headrace.store.sql.store import SqlStore
 READS = (
     "head", "log", "facts", "requests", "answer", "topic_columns", "restore", "news", "active_run", "open_runs", "run_row",
     "slots_run", "run_of_key", "project_of", "watermarks", "change_count", "wal_is_over_limit", "partitions",
+    "old_details", "left_files", "oldest_details_us",
 )  # fmt: skip
 CREW = ("spawn", "start", "answer_pin", "stop", "cancel", "kill", "abandon")
 

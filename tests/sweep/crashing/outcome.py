@@ -50,6 +50,7 @@ def outcome(world: World) -> Outcome:
         "asked": ask("SELECT model, by, is_accepted FROM asks ORDER BY log, seq"),
         "judged": sorted(ask("SELECT monitor, end_us, version, n, is_judged, crossed FROM windows")),
         "code": ask("SELECT code FROM current_code"),
+        "forgotten": _forgotten(world),
         "unheard news": ask("SELECT log, seq FROM news"),
     }  # fmt: skip
 
@@ -72,6 +73,16 @@ def _less(one: Any, other: Any) -> str:
         return repr({key: value for key, value in one.items() if other.get(key) != value})
     left = Counter(map(repr, one)) - Counter(map(repr, other))
     return "[" + ", ".join(left.elements()) + "]"
+
+
+def _forgotten(world: World) -> dict[str, Any]:
+    """Of runs without details: whether files may be left, and those that are."""
+    rows = world.store.database.read("SELECT key, run, has_files FROM runs WHERE dropped_us IS NOT NULL")
+    folders = {key: (world.settings.artifacts / run, has_files) for key, run, has_files in rows}
+    return {
+        key: (has_files, sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()))
+        for key, (folder, has_files) in folders.items()
+    }
 
 
 def _results(world: World, holdings: Holdings) -> dict[str, Any]:

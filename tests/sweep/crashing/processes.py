@@ -11,6 +11,7 @@ import msgspec
 
 from crashing.crew import InlineCrew
 from crashing.faults import Actor
+from headrace.app import serving
 from headrace.app.opening import make_holdings
 from headrace.app.parts import make_parts
 from headrace.definitions import project as definitions
@@ -61,7 +62,7 @@ class EngineProcess(Actor):
         self.engine = Engine(
             store, crew, world.clock, options=EngineOptions(name="engine", pool_size=2, max_lost=world.max_lost),
             read_file=lambda path: (world.settings.artifacts / path).read_bytes(), listener=listener,
-            entropy=world.entropy,
+            retention=serving._retention(world.settings, store, world.clock), entropy=world.entropy,
         )  # fmt: skip
         self.service = Service(
             self.engine, store, supervisor, self.loading, code_folder=world.settings.code, locks=world.settings.locks,

@@ -72,6 +72,36 @@ def _three_hours_pass(world: World) -> None:
     world.clock.advance("1h")
 
 
+# -- retention -------------------------------------------------------------------------------------------------------
+
+
+def _works(world: World) -> None:
+    world.trigger("plain", "plain", params={"n": 3})
+    world.trigger("published", "published", params={"n": 3})
+    world.trigger("mapped", "mapped")
+    world.trigger("mended", "mended")
+
+
+def _a_quarter_passes(world: World) -> None:
+    world.clock.advance("100d")
+    world.settle()
+    world.clock.advance("2h")  # what could not be done at the first look is done at the next
+
+
+def _asks_again(world: World) -> None:
+    world.ask("retry", "again", run=world.run_of("mended"))
+
+
+def _asks_for_the_same(world: World) -> None:
+    """The first answer is forgotten too by now; the key of the run is not."""
+    world.trigger("plain", "plain", params={"n": 3})
+
+
+def _without_old_answers(found: Outcome) -> Outcome:
+    """Answers are forgotten when the engine next has something to tidy up."""
+    return found | {"requests": {key: found["requests"].get(key) for key in ("again", "plain")}}
+
+
 # -- data ------------------------------------------------------------------------------------------------------------
 
 
@@ -181,6 +211,15 @@ SCENARIOS = {
             _codes(flows.retried, flows.mended),
             [_triggered("retried"), _triggered("mended"), _mends],
             fails=frozenset({"person:mended"}),
+        ),
+        Scenario(
+            "retention",
+            _codes(flows.plain, flows.published, flows.mapped, flows.mended),
+            [_a_quarter_passes, _asks_again, _asks_for_the_same],
+            [_works],
+            promised=_without_old_answers,
+            fails=frozenset({"person:mended"}),
+            retention="90d",
         ),
         Scenario("cancel", _codes(flows.cancelled), [_cancels], promised=_only_the_end),
         Scenario("backfill", _codes(flows.daily), [_backfills], promised=_in_any_order),

@@ -19,10 +19,11 @@ from crashing.outcome import Outcome, differences, outcome
 from crashing.world import UnrestError, World
 from headrace.graph.loaded import Loaded
 from headrace.keeping.soundness import damaged_files
+from headrace.settings import FOREVER
 from headrace.storage.local import LocalStorage
 from headrace.store.sql.engine_store import EngineSqlStore
 from headrace.testing.auditor import audit
-from headrace.testing.auditor.audit import Evidence
+from headrace.testing.auditor.evidence import Evidence
 from headrace.testing.clock import FakeClock
 
 START = "2026-03-02T00:00Z"
@@ -50,6 +51,7 @@ class Scenario:
     prepared: Sequence[Act] = ()
     promised: Callable[[Outcome], Outcome] = as_it_is
     fails: frozenset[str] = frozenset()
+    retention: str = FOREVER
 
 
 @dataclass(frozen=True)
@@ -202,7 +204,7 @@ def _played(scenario: Scenario, faults: Faults) -> Iterator[World]:
     with tempfile.TemporaryDirectory(prefix="sweep-", dir=_folder()) as folder:
         home = Path(folder) / "project"
         shutil.copytree(template, home)
-        world = World(home, scenario.codes, _same(clock), faults)
+        world = World(home, scenario.codes, _same(clock), faults, scenario.retention)
         with world.on_stage():
             try:
                 yield world
@@ -220,7 +222,7 @@ def _template(scenario: Scenario) -> tuple[Path, FakeClock]:
         (folder / ".headrace").mkdir()
         EngineSqlStore(folder / ".headrace" / "headrace.db").close()
         clock = FakeClock(START)
-        world = World(folder, scenario.codes, clock, Faults({}))
+        world = World(folder, scenario.codes, clock, Faults({}), scenario.retention)
         with world.on_stage():
             for step in scenario.prepared:
                 step(world)

@@ -16,7 +16,7 @@ from headrace.connectors.appends import append
 from headrace.data.topic import Topic
 from headrace.errors import HeadraceError, RunFailedError
 from headrace.graph.loaded import Loaded
-from headrace.settings import Settings
+from headrace.settings import FOREVER, Settings
 from headrace.store.sql.engine_store import EngineSqlStore
 from headrace.testing.clock import FakeClock
 
@@ -34,8 +34,12 @@ class UnrestError(Exception):
 class World:
     """`codes`: what the project's files may hold, by version; `code`: what they hold now."""
 
-    def __init__(self, folder: Path, codes: Mapping[str, Loaded], clock: FakeClock, faults: Faults) -> None:
-        self.settings = Settings(root=folder, name="swept", home=folder / ".headrace", schedules=True)
+    def __init__(
+        self, folder: Path, codes: Mapping[str, Loaded], clock: FakeClock, faults: Faults, retention: str = FOREVER
+    ) -> None:
+        self.settings = Settings(
+            root=folder, name="swept", home=folder / ".headrace", schedules=True, retention=retention
+        )
         self.codes, self.clock, self.faults = codes, clock, faults
         self.code = next(iter(codes))
         self.max_lost = 5

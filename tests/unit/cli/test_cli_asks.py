@@ -155,6 +155,15 @@ def test_what_the_rows_refuse_already_is_refused_without_an_engine_too(
     assert store.requests() == [], "nothing is stored that would be refused later, when nobody looks"
 
 
+def test_a_run_without_details_does_not_go_again(headrace: Headrace, store: SqlStore, write: Write) -> None:
+    write(store, f.RunCreated(RUN, "retrain", "c0de", "k", "person", 0), f.RunEnded(RUN, "failed", 1, "failed: train"))
+    write(store, f.DetailsDropped((RUN,), 2, (), 3))
+    result = headrace("runs", "retry", RUN)
+    assert result.code == 4
+    assert result.err.startswith(f"HR3015 the details of run {RUN} were dropped")
+    assert "headrace trigger retrain" in result.err
+
+
 def test_a_request_that_waits_already_may_change_what_the_rows_say(
     headrace: Headrace, store: SqlStore, write: Write
 ) -> None:
@@ -190,7 +199,9 @@ def test_an_engine_that_does_not_answer_ends_with_exit_code_5(
 def test_a_backfill_asks_once_per_window(headrace: Headrace, engine: FakeEngine) -> None:
     result = headrace("backfill", "nightly", "--window", "1970-01-02", "3d", "--id", "b1", "--json")
     assert [run["window"] for run in result.json()["runs"]] == [[n * DAY, (n + 1) * DAY] for n in (1, 2, 3)]
-    assert [request.key for request in engine.asked] == [f"backfill:b1:{n * DAY}-{(n + 1) * DAY}" for n in (1, 2, 3)]
+    assert [request.key for request in engine.asked] == [
+        f"backfill:nightly:b1:{n * DAY}-{(n + 1) * DAY}" for n in (1, 2, 3)
+    ]
     assert {request.body["cause"] for request in engine.asked} == {"backfill"}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import msgspec
 import pytest
 
 import headrace as hr
+from headrace.base.instants import to_the_second
 from headrace.cli.here import now_us
 from headrace.cli.why import RECENT_US
 from headrace.data.facts import Part, TablePublished
@@ -20,6 +22,7 @@ from headrace.models.facts import AliasMoved, VersionRegistered, VersionRejected
 from headrace.ports import Append
 from headrace.runs import facts as f
 from headrace.runs.facts import LogSpan, Value
+from headrace.store.sql.reads import retention
 from headrace.store.sql.reads.project import current_code
 from headrace.streams import facts as s
 
@@ -372,6 +375,17 @@ def test_a_dead_letter_is_shown_by_its_id_or_by_its_row(headrace: Headrace, stor
     assert headrace("dead-letters", "show", letter["id"] + 1).code == 3
 
 
+def test_why_speaks_of_the_dead_letters_of_the_last_day(headrace: Headrace, store: SqlStore) -> None:
+    now = time.time_ns() // 1000
+    times = (now - 3 * 86_400_000_000, now - 2_000_000, now)
+    letters = [
+        s.DeadLettered("score", 0, 0, "departures", 0, n, "error", "no", "{}", "c0de", us) for n, us in enumerate(times)
+    ]
+    batch = s.BatchCommitted("score", 0, 0, 0, 3, 3, 0, 0, 3, "c0de", AT)
+    store.commit([Append("shard:score:0", 0, (s.ShardStarted("score", 0, 0, AT), batch, *letters))])
+    assert f"2 rows could not be processed since {to_the_second(times[1])}" in headrace("why", "score").out
+
+
 def test_a_run_of_events_names_their_rows(headrace: Headrace, store: SqlStore, write: Write) -> None:
     rows = (("departures", 0, 1200, 1205),)
     write(store, f.RunCreated(RUN, "retrain", "c0de", "k", "event", AT, events=rows))
@@ -512,3 +526,51 @@ def test_a_result_that_only_pickle_could_keep_is_flagged(headrace: Headrace, his
     assert "kept as pickle, which other code may not read: ingest" in headrace("runs", "show", run).out
     codecs = {task["task"]: task["codec"] for task in headrace("runs", "show", run, "--json").json()["tasks"]}
     assert codecs == {"ingest": "pickle", "train": None}
+
+
+# -- details that were dropped -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def forgotten(history: SqlStore, project: Path, write: Write) -> SqlStore:
+    """The same run, long after."""
+    old = retention.old_details(history.database, AT + 10_000_000, 10)
+    assert old is not None
+    write(history, f.DetailsDropped(old.runs, AT + 10_000_000, old.gone, AT + 86_400_000_000))
+    (project / "headrace.toml").write_text('retention = "1d"\n[project]\nname = "cliflights"\n')
+    return history
+
+
+def test_a_run_without_details_is_shown_with_its_counts(headrace: Headrace, forgotten: SqlStore) -> None:
+    result = headrace("runs", "show", RUN)
+    assert "details   dropped on 2023-11-15 22:13:20+00:00 (retention 1d)" in result.out
+    lines = [line.split() for line in result.out.splitlines()]
+    assert ["ingest", "succeeded", "1"] in lines
+    assert ["train", "failed", "1"] in lines
+    shown = headrace("runs", "show", RUN, "--json").json()
+    assert shown["run"]["dropped_us"] == AT + 86_400_000_000
+    assert [(task["task"], task["succeeded"], task["failed"]) for task in shown["tasks"][:2]] == [
+        ("ingest", 1, 0),
+        ("train", 0, 1),
+    ]
+
+
+def test_logs_say_that_they_were_dropped(headrace: Headrace, forgotten: SqlStore) -> None:
+    result = headrace("logs", RUN)
+    assert result.out == ""
+    assert f"what the tasks of run {RUN} printed was dropped on 2023-11-15 22:13:20+00:00" in result.err
+
+
+def test_why_names_a_new_run_where_details_were_dropped(headrace: Headrace, forgotten: SqlStore) -> None:
+    found = headrace("why", RUN).out
+    assert "failed: train (its details were dropped on 2023-11-15T22:13:20Z)" in found
+    assert "next: headrace trigger retrain" in found
+
+
+def test_a_trace_goes_on_working_without_details(headrace: Headrace, history: SqlStore, write: Write) -> None:
+    before = headrace("trace", "delay:1")
+    assert before.code == 0
+    old = retention.old_details(history.database, AT + 10_000_000, 10)
+    assert old is not None
+    write(history, f.DetailsDropped(old.runs, AT + 10_000_000, old.gone, AT))
+    assert headrace("trace", "delay:1").out == before.out

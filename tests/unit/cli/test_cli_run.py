@@ -157,7 +157,7 @@ def test_a_try_that_is_repeated_does_not_count_as_an_end() -> None:
             f.RunCreated("r", "p", "c", "k", "schedule", 0, {}, None, why="schedule: slot 1795368720000000"),
             "run r of p by schedule (schedule: slot 2026-11-22T17:32Z)",
         ),
-        (f.SlotsSkipped("p", "s", 0, 1, 1, "asked the model's controller", 0), "p asks the model's controller"),
+        (f.SlotsSkipped("p", "s", 0, 1, 1, "as it is said", 0, "asked"), "p asks the model's controller"),
         (f.RunEnded("r", "failed", 0, "failed: a"), "run r failed: a"),
         (
             f.RequestAnswered(3, "refused", {"code": "HR3010", "message": "run r is not running"}, 0),

@@ -19,10 +19,12 @@ from headrace.runs.events import (
     NewsRejected,
     PauseAsked,
     RequestSettled,
+    RunAsked,
     TriggerSeen,
     WatermarksRead,
 )
-from headrace.runs.facts import CursorMoved, RequestAnswered
+from headrace.runs.facts import CursorMoved, RequestAnswered, RunCreated
+from headrace.runs.slot_key import slot_key
 from headrace.store.sql.engine_store import EngineSqlStore
 from headrace.streams.facts import TriggerFired
 
@@ -120,8 +122,24 @@ def test_a_request_that_fails_is_tried_alone_and_then_answered(rig: Rig) -> None
 def test_what_is_malformed_or_unknown_is_refused(rig: Rig) -> None:
     rig.ask("pause", pipeline="p")
     rig.ask("dance", at=1)
+    rig.ask("trigger", pipeline="p", cause="schedule")
     codes = [event.answer["code"] for event in rig.look() if isinstance(event, RequestSettled)]
-    assert codes == ["HR3001", "HR3002"]
+    assert codes == ["HR3001", "HR3002", "HR3001"]
+
+
+def test_a_key_that_a_client_gives_is_never_that_of_a_slot_or_of_another_pipeline(rig: Rig) -> None:
+    slot = slot_key("p", "daily", 5)
+    mine = RunCreated("r2", "p", "c1", "client:p:mine", "person", 1)
+    rig.store.commit([Append("engine", 0, (RunCreated("r1", "p", "c1", slot, "schedule", 1), mine))])
+    rig.ask("trigger", pipeline="p", key=slot)
+    rig.ask("trigger", pipeline="q", key="mine")
+    rig.ask("trigger", pipeline="p", key="mine")
+    first, second, third = rig.look()
+    assert isinstance(first, RunAsked), "a slot that has run is no answer"
+    assert first.key == f"client:p:{slot}"
+    assert isinstance(second, RunAsked)
+    assert isinstance(third, RequestSettled)
+    assert third.answer["run"] == "r2"
 
 
 def fired(rig: Rig, log: str) -> None:

@@ -195,13 +195,13 @@ def test_a_request_that_nobody_knows_is_refused(rig: Rig) -> None:
 def run_alone() -> ActiveRun:
     run = RunRow(
         "r1", "run:1-a", "a", "local", "k", "here", "running", {}, None, (), "", (), (), 5, 1, 0, 0, 0, None, None, None,
-        None, None,
+        None, None, None,
     )  # fmt: skip
     items = tuple(
-        ItemRow("r1", "t", "", n, state, 1, 1, 0, 0, "w", 0, None, None, None, None, None, None, None, None)
+        ItemRow("r1", "t", "", n, state, 1, 1, 0, 0, "w", 0, None, None, None, None, None, None, None, False, None)
         for n, state in enumerate(("succeeded", "running"))
     )
-    return ActiveRun(run, (), items, (), {})
+    return ActiveRun(run, (), items, (), {}, {})
 
 
 def test_a_run_whose_process_died_is_taken_over_and_closed(rig: Rig) -> None:

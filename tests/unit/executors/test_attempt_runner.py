@@ -10,6 +10,7 @@ import pytest
 
 import headrace.data.current as current
 from headrace.definitions.nodes import Const, Node
+from headrace.errors import DamagedError, SchemaError, StoreError
 from headrace.executors.attempt import AttemptCancelled
 from headrace.executors.protocol import Failed
 from headrace.executors.tracebacks import user_frames
@@ -167,6 +168,21 @@ class TestFailures:
         report = failed(bench_of(lambda: threading.Lock()))
         assert not report.retryable
         assert "return plain values" in report.detail
+
+    @pytest.mark.parametrize(
+        ("kind", "error", "retryable"),
+        [
+            ("monitor", StoreError("the disk refuses"), True),
+            ("monitor", ValueError("a predict of the user's"), True),
+            ("monitor", DamagedError("the file is not what was written"), False),
+            ("monitor", SchemaError("no such column"), False),
+            ("task", SchemaError("no such column"), True),
+        ],
+    )
+    def test_what_headrace_itself_refuses_is_not_tried_again(
+        self, bench_of: Any, kind: str, error: Exception, retryable: bool
+    ):
+        assert failed(bench_of(raising(error), kind)).retryable is retryable
 
     def test_a_pipeline_that_this_code_does_not_have(self, new_bench: Any):
         bench = new_bench([], {})

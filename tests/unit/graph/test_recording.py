@@ -440,6 +440,7 @@ def test_writes_appends_and_registrations_are_nodes():
         "append scores": ("append", "scores"),
         "register delay": ("register", "delay"),
     }
+    assert {node.name for node in found.values() if node.options.retries} == {"register delay"}
     assert found["split"].target == "headrace.graph.builtin:split"
     assert found["published"].to == "orders"
     assert found["anything"].inputs == {"value": Ref("register delay")}

@@ -40,6 +40,14 @@ def training(day: str) -> tuple[Evidence, ...]:
     return ask(day), RunStarted("r1"), Registered("r1", 2), Judged(2, True), RunEnded("r1", True)
 
 
+def test_a_reason_names_instants_to_the_second() -> None:
+    spring_us = to_us("2013-03-01T05:00:07.408135")
+    state = ControllerState(phase="cooling", asked_us=spring_us, trained_us=spring_us)
+    asked = Ask(by="drift", at_us=spring_us, evidence="")
+    assert decide(state, asked, cooldown_us=60_000_000).reason == "suppressed: cool-down until 2013-03-01T05:01:07Z"
+    assert decide(state, asked, cooldown_us=0).reason.endswith("last run asked for, 2013-03-01T05:00:07Z")
+
+
 def test_a_training_passes_through_the_five_states() -> None:
     steps = training("04-21")
     assert [after(*steps[:n]).state.name for n in range(6)] == [

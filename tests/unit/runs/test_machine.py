@@ -46,6 +46,36 @@ def test_a_failed_task_skips_what_needs_it_and_says_so() -> None:
     assert (driver.ended.state, driver.ended.why) == ("failed", "failed: a")
 
 
+def test_what_is_skipped_after_a_failure_is_told_apart_whatever_tasks_are_called() -> None:
+    def behave(start):
+        if start.node.name == "a":
+            raise ValueError("no")
+        return False
+
+    branch = (Condition(Ref("ok"), True),)
+    nodes = (
+        *(node("a"), node("b", Ref("a")), node("c", Ref("b"))),
+        *(node("ok"), node("upstream x", when=branch), node("y", Ref("upstream x")), node("z", Ref("y"))),
+    )
+    driver = Driver(Graph(nodes), behave)
+    driver.run()
+    assert {x.node: (x.why, x.after_failure) for x in driver.of(f.NodeSkipped)} == {
+        "b": ("upstream a failed", True),
+        "c": ("upstream b did not run (upstream a failed)", True),
+        "upstream x": ("branch not taken", False),
+        "y": ("upstream x was skipped (branch not taken)", False),
+        "z": ("y was skipped (upstream x was skipped (branch not taken))", False),
+    }
+
+
+def test_an_end_says_what_decided_it() -> None:
+    mapped = Graph((node("n"), node("a", Element("s"), scope=("s",))), (Scope("s", Ref("n")),))
+    for graph, by in ((Graph((node("a"),)), "tasks"), (mapped, "map")):
+        driver = Driver(graph, lambda s: 5)
+        driver.run()
+        assert driver.ended.by == by
+
+
 def test_retries_wait_for_their_backoff_and_are_numbered_without_gaps() -> None:
     tried = []
 

@@ -28,12 +28,27 @@ def run(state: str, **more: Any) -> RunRow:
 
 def cell(node: str, **counts: Any) -> CellRow:
     zero = dict.fromkeys(("running", "succeeded", "failed", "skipped", "cancelled"), 0)
-    return CellRow(**({"run": "r1", "node": node, "path": "", "is_skipped": False, "why": None} | zero | counts))
+    return CellRow(
+        **(
+            {"run": "r1", "node": node, "path": "", "is_skipped": False, "why": None, "after_failure": False}
+            | zero
+            | counts
+        )
+    )
 
 
 def item(node: str, state: str, **more: Any) -> ItemRow:
     values: dict[str, Any] = dict.fromkeys(ItemRow.__struct_fields__)
-    values |= {"run": "r1", "node": node, "path": "", "item": 0, "state": state, "attempt": 1, "detail": ""}
+    values |= {
+        "run": "r1",
+        "node": node,
+        "path": "",
+        "item": 0,
+        "state": state,
+        "attempt": 1,
+        "detail": "",
+        "after_failure": False,
+    }
     return ItemRow(**(values | more))
 
 
@@ -230,6 +245,12 @@ def test_a_stopped_shard_waits_for_a_person() -> None:
 def test_a_lag_is_a_reason_only_where_there_is_no_better_one() -> None:
     assert reasons.of_shard(shard(), lag=1200)[0].why == "1,200 rows behind"
     assert reasons.of_shard(shard(), lag=0) == []
+
+
+def test_dead_letters_of_a_shard_are_those_of_late_and_say_since_when() -> None:
+    (reason,) = reasons.of_shard(shard(dead=700), lag=0, dead=(1, DAY + 5))
+    assert reason.why == "1 row could not be processed since 1970-01-02T00:00Z"
+    assert reasons.of_shard(shard(dead=700), lag=0) == [], "what was long ago is no news"
 
 
 def test_a_ready_task_names_what_holds_the_workers() -> None:

@@ -30,8 +30,8 @@ class Rig:
         self.errors: list[Exception] = []
         self.loads: list[int] = []
         self.clock = FakeClock()
-        holdings: Any = SimpleNamespace(alias=lambda model, alias: 1, now_us=self.clock.now_us)
-        self.values = BoundValues(holdings, self.load)
+        holdings: Any = SimpleNamespace(alias=lambda model, alias: 1)
+        self.values = BoundValues(holdings, self.load, self.clock.monotonic_us)
         self.values.want(CHAMPION)
 
     def load(self, model: str, version: int) -> str:
@@ -54,6 +54,7 @@ def test_a_version_that_the_store_does_not_give_is_asked_for_again(rig: Rig) -> 
     assert "the disk refuses" in rig.values.missing({"model": CHAMPION})
     rig.values.adopt()
     assert rig.loads == [1], "not at once"
+    rig.clock.set_wall("2020-01-01")
     rig.clock.advance(f"{AGAIN_US}us")
     rig.values.adopt()
     assert rig.values.model(CHAMPION) == (1, "")

@@ -66,16 +66,19 @@ def test_a_path_never_leads_outside(storage: LocalStorage, path: str):
         storage.locate(path)
 
 
-def test_deleting_an_attempt_leaves_its_neighbours(storage: LocalStorage):
-    for name in ("1-1.json", "1-1.0.arrow", "1-10.json", "2-1.json"):
-        storage.write_bytes(f"run1/t/0/{name}", b"x")
-    storage.delete("run1/t/0/1-1")
-    assert sorted(file.name for file in storage.locate("run1/t/0").iterdir()) == ["1-10.json", "2-1.json"]
+def test_what_is_kept_outlives_the_rest_of_its_run(storage: LocalStorage):
+    for name in ("0/1-1.json", "0/1-1.0.arrow", "1/1-1.json", "2/1-1.json"):
+        storage.write_bytes(f"run1/t/{name}", b"x")
+    storage.write_bytes("run10/t/0/1-1.json", b"x")
+    storage.prune("run1", {"run1/t/0/1-1.0.arrow", "run1/t/2/1-1.json"})
+    left = sorted(str(path.relative_to(storage.root)) for path in storage.root.rglob("*") if path.is_file())
+    assert left == ["run1/t/0/1-1.0.arrow", "run1/t/2/1-1.json", "run10/t/0/1-1.json"]
+    assert not storage.locate("run1/t/1").exists()
 
 
-def test_deleting_twice_is_no_error_and_the_folder_can_come_back(storage: LocalStorage):
+def test_pruning_twice_is_no_error_and_the_folder_can_come_back(storage: LocalStorage):
     storage.write_bytes("run1/t/0/1-1.json", b"x")
-    storage.delete("run1")
-    storage.delete("run1")
+    storage.prune("run1", ())
+    storage.prune("run1", ())
     storage.write_bytes("run1/t/0/1-1.json", b"y")
     assert storage.locate("run1/t/0/1-1.json").read_bytes() == b"y"

@@ -217,6 +217,17 @@ def test_a_task_run_that_has_begun_is_not_skipped_whole(run: Run) -> None:
         run.happens(NodeSkipped("r1", "load", "", "no"))
 
 
+def test_what_was_skipped_after_a_failure_is_so_after_a_restart(run: Run) -> None:
+    run.happens(ItemSkipped("r1", "load", "", 0, "no", True), ItemSkipped("r1", "load", "", 1, "branch not taken"))
+    run.happens(NodeSkipped("r1", "train", "", "no", True), NodeSkipped("r1", "told", "", "branch not taken"))
+    left = active_run(run.store.database, "r1")
+    assert left is not None
+    assert [(x.item, x.after_failure) for x in left.items] == [(0, True), (1, False)]
+    assert {x.node: x.after_failure for x in left.cells if x.is_skipped} == {"train": True, "told": False}
+    run.happens(RunEnded("r1", "failed", 30), RunRetried("r1", 2, 40, "ann"))
+    assert not run.item.after_failure, "what goes again was not skipped"
+
+
 def test_a_dataset_is_pinned_once(run: Run) -> None:
     run.happens(InputPinned("r1", "topic:flights", {"0": 7}))
     with pytest.raises(StoreError, match="disagree"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 import msgspec
@@ -13,7 +14,7 @@ from headrace.data.facts import TopicAppended
 from headrace.errors import SupersededError
 from headrace.ports import Append
 from headrace.runs.facts import LogTaken
-from headrace.shards import batch
+from headrace.shards import batch, shard
 from headrace.shards.batch import News, Part, Read, Ready
 from headrace.shards.runner import TICK_US, Owner, Place, Step, StreamRunner
 from headrace.shards.shard import ShardOwner
@@ -21,6 +22,7 @@ from headrace.store.sql.engine_store import EngineSqlStore
 from headrace.store.sql.reads import streams as stream_rows
 from headrace.store.sql.reads import topics
 from headrace.streams.owner import Dead, Hand, Outcome, Shard
+from headrace.streams.sizing import BatchSize
 from headrace.streams.trigger import TriggerStep
 
 PLACES = [Place("score", 0), Place("score", 1)]
@@ -53,6 +55,7 @@ class Host:
     hands: dict[int, Hand] = field(default_factory=dict[int, Hand])
     calls: list[int] = field(default_factory=list[int])
     call_us: int = 0
+    refusing: set[int] = field(default_factory=set[int])  # shards whose hand cannot be written
 
     def append(self, partition: int, words: list[str]) -> None:
         fact = TopicAppended("events", partition, len(words), 1, encoding="json")
@@ -76,6 +79,8 @@ class HeldHand:
         return self.host.hands.get(self.number)
 
     def take(self, hand: Hand) -> None:
+        if self.number in self.host.refusing:
+            raise OSError("the disk refuses")
         self.host.hands[self.number] = hand
 
     def drop(self) -> None:
@@ -274,8 +279,33 @@ def test_a_slow_call_for_several_is_made_once_wherever_its_shards_stand(host):
     assert (host.words("out", 0), host.words("out", 1)) == (["A"], ["X"])
 
 
-def test_large_batches_go_through_calls_of_their_own(host, monkeypatch):
+def test_a_hand_that_cannot_be_written_is_held_against_no_row(host):
+    host.refusing.add(1)
+    host.append(0, ["a"])
+    host.append(1, ["x"])
+    runner = started(host)
+    with pytest.raises(OSError, match="the disk refuses"):
+        run_until_quiet(runner)
+    assert host.dead() == []
+    assert host.hands == {}, "no process has died in the call"
+    host.refusing.clear()
+    run_until_quiet(started(host))
+    assert (host.words("out", 0), host.words("out", 1)) == (["A"], ["X"])
+
+
+def test_larger_batches_go_through_one_call_where_they_have_learnt_that_it_fits(host, monkeypatch):
     monkeypatch.setattr(batch, "SHARED_ROWS", 5)
+    monkeypatch.setattr(shard, "BatchSize", partial(BatchSize, 6))
+    runner = started(host)
+    host.append(0, ["a", "b", "c"])
+    host.append(1, ["x", "y", "z"])
+    run_until_quiet(runner)
+    assert host.calls == [2]
+
+
+def test_batches_that_do_not_fit_one_call_go_through_calls_of_their_own(host, monkeypatch):
+    monkeypatch.setattr(batch, "SHARED_ROWS", 5)
+    monkeypatch.setattr(shard, "BatchSize", partial(BatchSize, 5))
     runner = started(host)
     host.append(0, ["a", "b", "c"])
     host.append(1, ["x", "y", "z"])

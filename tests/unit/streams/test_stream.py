@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 
+import msgspec
 import polars as pl
 import pytest
 
@@ -259,6 +260,37 @@ def test_raw_records_that_do_not_decode_are_dead_letters_and_do_not_break_the_ba
     letters = h.dead("twice")
     assert [(x.reason, x.payload) for x in letters] == [("decode", "{")]
     assert sorted(h.read(out).rows()) == [("a", 2), ("c", 6)]
+
+
+def test_a_dead_letter_names_its_offset_past_records_that_are_no_rows(harness):
+    def picky(rows: pl.DataFrame) -> pl.DataFrame:
+        if 3 in rows["x"]:
+            raise ValueError("no threes")
+        return rows.select("id", y=pl.col("x") * 2)
+
+    events, out = source(), output()
+    h = harness(stream(events, to=out, name="picky", start="earliest")(picky))
+    lines = [msgspec.json.encode(row(i)) for i in range(5)]
+    lines.insert(1, b"no JSON")
+    h.store.commit([appends("clients", prepare_json(events.definition, lines, 1))])
+    h.start(Place("picky", 0))
+    h.settle()
+    assert [(letter.reason, letter.offset) for letter in h.dead("picky")] == [("decode", 1), ("error", 4)]
+
+
+def test_a_function_that_changes_its_batch_in_place_changes_it_for_nobody_else(harness):
+    def renamed(rows: pl.DataFrame) -> pl.DataFrame:
+        rows.drop_in_place("at")
+        rows.replace_column(0, pl.Series("id", [f"{name}!" for name in rows["id"]]))
+        return rows.select("id")
+
+    events, out = source(), output()
+    h = harness(stream(events, to=out, name="renamed", rows="some", start="earliest")(renamed))
+    h.append(events, rows(2))
+    h.start(Place("renamed", 0))
+    h.settle()
+    why = h.shard("renamed").why or ""
+    assert "the output has rows that did not go in" in why, "what came out is compared with what went in"
 
 
 def test_a_function_of_a_row_kills_only_its_own_row(harness):

@@ -7,9 +7,10 @@ from typing import Any
 
 import msgspec
 import pytest
+import xxhash
 
-from headrace.base.facts import Fact
-from headrace.data.facts import TablePublished
+from headrace.base.facts import Fact, encode
+from headrace.data.facts import TablePublished, TopicCompleted
 from headrace.definitions.nodes import Graph, Node, Options, Ref
 from headrace.definitions.project import ModelDef, OnMonitor, PipelineDef, Project, Schedule
 from headrace.models.facts import RetrainAsked, WindowJudged
@@ -18,7 +19,8 @@ from headrace.runs import facts as f
 from headrace.store.sql.engine_store import EngineSqlStore
 from headrace.streams.facts import BatchCommitted, ShardStarted, TriggerFired
 from headrace.testing.auditor import audit, calendars
-from headrace.testing.auditor.audit import Auditor, Evidence
+from headrace.testing.auditor.audit import Auditor
+from headrace.testing.auditor.evidence import Evidence
 from headrace.testing.auditor.triggers import group
 from headrace.testing.auditor.witness import Appended, Begun, Witness
 
@@ -26,8 +28,11 @@ MINUTE = 60_000_000
 GRAPH = Graph((Node("a", "task", "m:a", options=Options(retries=1)), Node("b", "task", "m:b", {"x": Ref("a")})))
 ASKER = PipelineDef("learn", "m:learn", Graph(()), triggers=(OnMonitor("watch", "drift"),), registers="m")
 TIMED = PipelineDef("timed", "m:timed", Graph(()), triggers=(Schedule("every 1m", catchup=True),))
+HOURLY = PipelineDef("hourly", "m:h", Graph(()), triggers=(Schedule("every 1h", catchup=True),), reads=("seen",))
 PROJECT = Project(
-    "p", pipelines={"p": PipelineDef("p", "m:p", GRAPH), "timed": TIMED, "learn": ASKER}, models={"m": ModelDef("m")}
+    "p",
+    pipelines={"p": PipelineDef("p", "m:p", GRAPH), "timed": TIMED, "learn": ASKER, "hourly": HOURLY},
+    models={"m": ModelDef("m")},
 )
 
 
@@ -121,6 +126,25 @@ def test_a_broken_promise_is_named(facts: tuple[Fact, ...], promise: str) -> Non
 )
 def test_an_edited_row_is_found(edit: str, promise: str) -> None:
     assert promise in audited(*INTACT, edit=edit)
+
+
+def waiting(*waits: str) -> f.RunCreated:
+    key = f"schedule:hourly:every 1h:{60 * MINUTE}"
+    return f.RunCreated("r1", "hourly", "c1", key, "schedule", 1, window=(0, 60 * MINUTE), waits=waits)
+
+
+@pytest.mark.parametrize(
+    ("facts", "is_kept"),
+    [
+        ((TopicCompleted("seen", 60 * MINUTE, 1), waiting("seen"), f.RunReady("r1", 2)), True),
+        ((TopicCompleted("seen", 59 * MINUTE, 1), waiting("seen"), f.RunReady("r1", 2)), False),
+        ((waiting("seen"), f.RunReady("r1", 2)), False),
+        ((waiting("seen"), f.RunReady("r1", 2, missing=("seen",))), False),  # it has no ready_within
+        ((waiting(),), False),
+    ],
+)
+def test_a_run_that_begins_before_its_topics_are_complete_is_found(facts: tuple[Fact, ...], is_kept: bool) -> None:
+    assert ("T6" not in audited(*facts)) is is_kept
 
 
 def test_an_attempt_that_was_sent_but_never_committed_is_found() -> None:
@@ -226,3 +250,50 @@ def test_an_event_that_asked_for_a_training_has_its_answer() -> None:
     assert "S5" in audited(INTACT[0], fired)
     assert "S5" not in audited(INTACT[0], fired, asked, training)
     assert "S5" in audited(INTACT[0], fired, asked, training, asked)
+
+
+# -- details that were dropped -----------------------------------------------------------------------------------------
+
+
+def dropping(*facts: Fact, runs: tuple[str, ...] = ("r1",), lengths: tuple[int, ...] = (4,), **about: Any) -> Fact:
+    """As the engine decides it: the details of the run lie at 3 and after."""
+    bodies = b"".join(encode(fact) for fact in facts[2:6])
+    gone = f.Gone("engine", 3, lengths, xxhash.xxh3_128_hexdigest(bodies))
+    return f.DetailsDropped(runs, about.get("before_us", 2), (gone,), 9)
+
+
+def watched(*facts: Fact) -> set[str]:
+    """What an auditor says who has seen all of it, commit by commit."""
+    store = EngineSqlStore(":memory:")
+    try:
+        auditor = Auditor(store.database, {"c1": PROJECT}, Witness())
+        found: set[str] = set()
+        for fact in facts:
+            store.commit([Append("engine", store.head("engine"), (fact,))])
+            found.update(violation.number for violation in auditor.look())
+        end = Evidence(store.database, {"c1": PROJECT})
+        return found | {violation.number for violation in auditor.close(end)}
+    finally:
+        store.close()
+
+
+def test_details_that_were_dropped_are_no_gap_whether_or_not_somebody_saw_them() -> None:
+    history = (*INTACT, dropping(*INTACT), f.FilesDropped(("r1",), 10))
+    assert watched(*history) == set()
+    assert audited(*history) == set()
+
+
+def test_a_fact_that_was_deleted_by_hand_is_a_gap_beside_those_that_were_dropped() -> None:
+    history = (*INTACT, dropping(*INTACT))
+    assert "A4" in audited(*history, edit="DELETE FROM facts WHERE seq = 2")
+    assert "A4" in audited(*history, edit="DELETE FROM facts WHERE seq = 7")
+
+
+def test_a_detail_that_is_left_behind_or_told_by_another_digest_is_seen() -> None:
+    assert watched(*INTACT, dropping(*INTACT, lengths=(3,))) == {"D8"}
+    other = (*INTACT[:2], started("b"), *INTACT[3:])
+    assert watched(*INTACT, dropping(*other)) == {"D8"}
+
+
+def test_the_key_of_a_run_is_kept_for_ever() -> None:
+    assert "D8" in audited(*INTACT, dropping(*INTACT), edit="UPDATE runs SET key = 'another'")

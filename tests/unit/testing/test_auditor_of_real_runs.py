@@ -13,7 +13,7 @@ from headrace.runs import facts as f
 from headrace.store.sql.engine_store import EngineSqlStore
 from headrace.testing import audit_store
 from headrace.testing.auditor import audit
-from headrace.testing.auditor.audit import Evidence
+from headrace.testing.auditor.evidence import Evidence
 
 numbers = hr.Table("numbers", schema={"x": int})
 ITEM = ("r", "sum_up", "", 0, 1, 1)

@@ -19,6 +19,8 @@ from headrace.store.sql.wal import WalFile
 CHECKPOINT_BYTES = 16 << 20
 RESTART_BYTES = 64 << 20
 WAL_LIMIT_BYTES = 256 << 20
+FREE_LEAST = 2048  # pages of 16 KiB
+GIVE_BACK_PAGES, GIVE_BACK_MOST = 128, 4096  # at once, and while the engine rests
 _BUSY_S = 10.0
 _RESTART_S = 0.1
 
@@ -94,7 +96,10 @@ class Database:
         self._check_process()
         if self.is_memory:
             with self._guard:
-                yield self._writing()
+                try:
+                    yield self._writing()
+                except sqlite3.Error as error:
+                    raise failures.plain(error, self.path) from error
             return
         connection = self._borrow()
         try:
@@ -158,6 +163,34 @@ class Database:
         if not self.is_memory:
             with self._alone():
                 self._checkpoint("TRUNCATE")
+
+    def give_back(self) -> None:
+        """Make the file shorter where a good part of it is free: some pages at a time, so that others can write between.
+
+        Little that is free is left for what comes next.
+        """
+        if self.is_memory:
+            return
+        for _ in range(GIVE_BACK_MOST // GIVE_BACK_PAGES):
+            if not self._has_much_free():
+                return
+            with self._alone():
+                try:  # as a script: `execute` takes one step, which is one page
+                    self._writing().executescript(f"PRAGMA incremental_vacuum({GIVE_BACK_PAGES})")
+                except sqlite3.Error as error:
+                    self._drop_writer()
+                    raise failures.plain(error, self.path) from error
+
+    def _has_much_free(self) -> bool:
+        with self.reading(is_snapshot=True) as connection:
+            free = connection.execute("PRAGMA freelist_count").fetchone()[0]
+            return free > max(FREE_LEAST, connection.execute("PRAGMA page_count").fetchone()[0] // 4)
+
+    def stop_writing(self) -> None:
+        """Let go of what writes, until something is written again: closing then waits for nobody."""
+        if not self.is_memory:
+            with self._alone():
+                self._drop_writer()
 
     def close(self) -> None:
         """A second call does nothing."""

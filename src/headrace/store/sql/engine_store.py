@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from headrace.base.facts import Stored
 from headrace.definitions.project import Project
 from headrace.errors import NotFoundError
-from headrace.runs.rows import ActiveRun, Restored, RunRow
+from headrace.runs.rows import ActiveRun, LeftFiles, OldDetails, Restored, RunRow
 from headrace.store.sql import failures, kinds
 from headrace.store.sql.expiry import expire_answers
-from headrace.store.sql.reads import project, restore, runs, settled, topics
+from headrace.store.sql.reads import models, project, restore, retention, runs, settled, topics, watermarks
 from headrace.store.sql.store import SqlStore
 
 
@@ -66,33 +65,10 @@ class EngineSqlStore(SqlStore):
         return row.project
 
     def watermarks(self, definitions: Project) -> dict[str, int]:
-        """Declared completeness; for the output of a stream the least watermark of its shards; else the newest rows."""
-        with self.database.reading(is_snapshot=True) as connection:
-            ask = connection.execute
-            newest = ask("SELECT topic, min(max_time_us) FROM topic_parts WHERE max_time_us NOT NULL GROUP BY topic")
-            marks: dict[str, int] = dict(newest)
-            for name, through_us in ask("SELECT name, complete_through_us FROM topics"):
-                if through_us is not None:
-                    marks[name] = through_us
-            shards: dict[str, list[int | None]] = defaultdict(list)
-            for stream, watermark_us in ask("SELECT stream, watermark_us FROM shards"):
-                shards[stream].append(watermark_us)
-        for stream in definitions.streams.values():
-            found = shards.get(stream.name, [])
-            source = definitions.topics.get(stream.source.topic)
-            if source is not None and (len(found) < source.partitions or None in found):
-                marks.pop(stream.to, None)
-            elif known := [mark for mark in found if mark is not None]:
-                marks[stream.to] = min(known)
-        return marks
+        return watermarks.watermarks(self.database, definitions)
 
     def champions(self) -> dict[str, int]:
-        """Model → the event time from which its first champion serves."""
-        rows = self.database.read(
-            "SELECT model, coalesce(event_us, at_us) FROM alias_history WHERE alias = 'champion'"
-            " ORDER BY at_us DESC, log DESC, seq DESC"
-        )
-        return dict(rows)
+        return models.champions_since_us(self.database)
 
     def unsettled(
         self,
@@ -117,8 +93,18 @@ class EngineSqlStore(SqlStore):
 
     def tidy(self) -> None:
         expire_answers(self.database)
+        self.database.give_back()
         if self.wal_bytes() > 0:
             self.checkpoint_truncate()
+
+    def old_details(self, before_us: int, limit: int) -> OldDetails | None:
+        return retention.old_details(self.database, before_us, limit)
+
+    def left_files(self, limit: int) -> list[LeftFiles]:
+        return retention.left_files(self.database, limit)
+
+    def oldest_details_us(self) -> int | None:
+        return retention.oldest_details_us(self.database)
 
     def close(self) -> None:
         if self._watch is not None:

@@ -29,6 +29,8 @@ KINDS: dict[str, type[Fact]] = {
         runs.RunCancelled,
         runs.RunRetried,
         runs.RunEnded,
+        runs.DetailsDropped,
+        runs.FilesDropped,
         runs.SlotsSkipped,
         runs.SlotsReopened,
         runs.TriggerSuppressed,
@@ -60,6 +62,11 @@ KINDS: dict[str, type[Fact]] = {
         models.StreakMoved,
     )
 }
+
+DETAILS = tuple(
+    name for name, shape in KINDS.items() if not shape.lasting and shape.__struct_fields__[:1] == ("run",)
+)
+"""Kinds that are dropped with the details of their run, whose id is the first element of their bodies."""
 
 UPCASTS: dict[tuple[str, int], Upcast] = {}
 """(kind, version) → the body one version later. Empty while every kind is at its first version."""

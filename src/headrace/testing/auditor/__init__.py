@@ -5,6 +5,7 @@ It shares the shapes of the facts with the engine, and no code that decides. Pub
 
 from __future__ import annotations
 
-from headrace.testing.auditor.audit import Violation, audit
+from headrace.testing.auditor.audit import audit
+from headrace.testing.auditor.evidence import Violation
 
 __all__ = ["Violation", "audit"]

@@ -7,7 +7,7 @@ from typing import Any
 
 from headrace.definitions.nodes import Node, Ref
 from headrace.runs import facts as f
-from headrace.testing.auditor.audit import Place, Violation
+from headrace.testing.auditor.evidence import Place, Violation
 from headrace.testing.auditor.fold import ENDED, Book, Item, Path, RunFold, path_of
 from headrace.testing.auditor.graphs import shared, upstreams
 
@@ -146,7 +146,7 @@ def lost(_book: Book, place: Place, run: RunFold, fact: f.AttemptLost) -> Iterat
     item.losses += 1
     node = run.node(fact.node)
     # Who ends a run from the outside, because its process died, ends its attempts whatever is left to them.
-    if node is not None and "process that ran it died" not in fact.why and "cannot go on from its rows" not in fact.why:
+    if node is not None and not fact.with_run:
         limit = _max_lost(run, node)
         if fact.ends != (item.losses > limit):
             yield Violation("E14", "losses count, up to their limit", f"{place}: {item.losses} of {limit}")

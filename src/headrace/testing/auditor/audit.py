@@ -3,57 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Protocol
 
-from headrace.base.facts import Fact
 from headrace.definitions.project import Project
+from headrace.runs.facts import DetailsDropped
 from headrace.store.sql import kinds
 from headrace.store.sql.connection import Database
+from headrace.testing.auditor.data import DataCheck
+from headrace.testing.auditor.evidence import Evidence, Place, Violation
+from headrace.testing.auditor.logs import LogCheck
+from headrace.testing.auditor.models import ModelCheck
+from headrace.testing.auditor.requests import RequestCheck
+from headrace.testing.auditor.retention import RetentionCheck
+from headrace.testing.auditor.runs import RunCheck
+from headrace.testing.auditor.schedules import ScheduleCheck
+from headrace.testing.auditor.state import StateCheck
+from headrace.testing.auditor.streams import StreamCheck
+from headrace.testing.auditor.triggers import TriggerCheck
+from headrace.testing.auditor.waits import WaitCheck
 from headrace.testing.auditor.witness import Witness
 
 MOST = 20  # a broken promise breaks others: the first few tell the story
-
-
-@dataclass(frozen=True)
-class Violation:
-    """A promise that was not kept: its number in the guarantees, what it says, and which run and facts show it."""
-
-    number: str
-    promise: str
-    found: str
-
-    def __str__(self) -> str:
-        return f"{self.number} ({self.promise}): {self.found}"
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What is audited. `projects` by code version; `has_ended`: whether all work came to an end within its bound.
-
-    `is_quiet`: the faults had stopped and nobody was in the middle of something. `slots_until_us`: schedules must be
-    dealt with up to this instant, None where that cannot be asked.
-    """
-
-    database: Database
-    projects: Mapping[str, Project]
-    witness: Witness = field(default_factory=Witness)
-    has_ended: bool = True
-    is_quiet: bool = True
-    slots_until_us: int | None = None
-    code: str = ""  # the version that is deployed at the end
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A fact where it lies."""
-
-    log: str
-    seq: int
-    fact: Fact
-
-    def __str__(self) -> str:
-        return f"{self.log} {self.seq} {self.fact!r}"[:400]
 
 
 class Check(Protocol):
@@ -73,28 +43,21 @@ class Auditor:
     """Follows one store: each fact is read once, whenever somebody looks."""
 
     def __init__(self, database: Database, projects: Mapping[str, Project], witness: Witness) -> None:
-        from headrace.testing.auditor.data import DataCheck
-        from headrace.testing.auditor.logs import LogCheck
-        from headrace.testing.auditor.models import ModelCheck
-        from headrace.testing.auditor.requests import RequestCheck
-        from headrace.testing.auditor.runs import RunCheck
-        from headrace.testing.auditor.schedules import ScheduleCheck
-        from headrace.testing.auditor.state import StateCheck
-        from headrace.testing.auditor.streams import StreamCheck
-        from headrace.testing.auditor.triggers import TriggerCheck
-
         self.database = database
         self._read_to: dict[str, int] = {}
+        self._unseen: set[str] = set()  # runs whose details had gone when they were to be read
         self._checks: tuple[Check, ...] = (
             LogCheck(database),
-            RunCheck(database, projects, witness),
+            RetentionCheck(database, self._unseen),
+            RunCheck(database, projects, witness, self._unseen),
             ScheduleCheck(projects),
             TriggerCheck(database, projects),
-            DataCheck(database, projects, witness),
+            DataCheck(database, projects, witness, self._unseen),
             ModelCheck(database, projects),
             StreamCheck(),
             StateCheck(database),
             RequestCheck(database, witness),
+            WaitCheck(projects),
         )
 
     def look(self) -> list[Violation]:
@@ -102,9 +65,7 @@ class Auditor:
         found: list[Violation] = []
         for place in self._news():
             for check in self._checks:
-                for violation in check.take(
-                    place
-                ):  # to the end of the log: every check knows all facts before it compares
+                for violation in check.take(place):  # to the end of the log: all facts are known before they compare
                     if len(found) <= MOST:
                         found.append(violation)
         for check in self._checks:
@@ -123,9 +84,14 @@ class Auditor:
                 if head > self._read_to.get(log, 0):
                     sql = "SELECT log, seq, kind, version, body FROM facts WHERE log = ? AND seq > ? ORDER BY seq"
                     rows += ask(sql, (log, self._read_to.get(log, 0))).fetchall()
-        for log, seq, kind, version, body in rows:
-            self._read_to[log] = seq
-            yield Place(log, seq, kinds.read(kind, version, body))
+        places = [Place(log, seq, kinds.read(kind, version, body)) for log, seq, kind, version, body in rows]
+        for fact in (place.fact for place in places):
+            if isinstance(fact, DetailsDropped):
+                had_gone = any(last > self._read_to.get(x.log, 0) for x in fact.gone for _, last in x.spans())
+                self._unseen.update(fact.runs if had_gone else ())
+        for place in places:
+            self._read_to[place.log] = place.seq
+            yield place
 
 
 def audit(evidence: Evidence) -> list[Violation]:

@@ -9,7 +9,7 @@ from headrace.definitions.project import OnMonitor, Project
 from headrace.models.facts import AliasMoved, RetrainAsked, StreakMoved, VersionRegistered, WindowJudged
 from headrace.runs.facts import CodeDeployed, RunCreated, RunEnded, RunRetried
 from headrace.store.sql.connection import Database
-from headrace.testing.auditor.audit import Evidence, Place, Violation
+from headrace.testing.auditor.evidence import Evidence, Place, Violation
 
 CHAMPION = "champion"
 

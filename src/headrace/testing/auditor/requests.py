@@ -9,7 +9,7 @@ import msgspec
 
 from headrace.runs.facts import RequestAnswered
 from headrace.store.sql.connection import Database
-from headrace.testing.auditor.audit import Evidence, Place, Violation
+from headrace.testing.auditor.evidence import Evidence, Place, Violation
 from headrace.testing.auditor.witness import Witness
 
 
@@ -42,11 +42,11 @@ class RequestCheck:
 
     def close(self, end: Evidence) -> Iterator[Violation]:
         rows = self.database.read("SELECT id, verb, body, status FROM inbox")
-        by_key: dict[str, set[str | None]] = {}
+        by_key: dict[tuple[str, str], set[str | None]] = {}
         for number, verb, body, status in rows:
-            key = msgspec.json.decode(body).get("key") if verb == "trigger" else None
-            if key is not None and status == "done":
-                by_key.setdefault(key, set()).add(self.runs.get(number))
+            asked = msgspec.json.decode(body) if verb == "trigger" else {}
+            if (key := asked.get("key")) is not None and status == "done":
+                by_key.setdefault((asked["pipeline"], key), set()).add(self.runs.get(number))
             if status is None and end.is_quiet and not end.has_ended:
                 yield Violation("D5", "once faults stop, all comes to an end", f"request {number}: {verb} {body}")
         for key, runs in by_key.items():

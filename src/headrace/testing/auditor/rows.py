@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from headrace.store.sql.connection import Database
-from headrace.testing.auditor.audit import Violation
+from headrace.testing.auditor.evidence import Violation
 from headrace.testing.auditor.fold import Book, path_text
 
 _RUNS = "SELECT run, state, generation FROM runs"

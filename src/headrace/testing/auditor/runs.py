@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any
 
 from headrace.definitions.project import Project
 from headrace.runs import facts as f
 from headrace.store.sql.connection import Database
 from headrace.testing.auditor import attempts, rows, witnessed
-from headrace.testing.auditor.audit import Evidence, Place, Violation
+from headrace.testing.auditor.evidence import Evidence, Place, Violation
 from headrace.testing.auditor.fold import ENDED, Book, Path, RunFold, path_of
 from headrace.testing.auditor.witness import Witness
 
 
 class RunCheck:
-    def __init__(self, database: Database, projects: Mapping[str, Project], witness: Witness) -> None:
+    def __init__(
+        self, database: Database, projects: Mapping[str, Project], witness: Witness, unseen: Set[str] = frozenset()
+    ) -> None:
+        """`unseen`: runs whose details nobody has seen."""
         self.database = database
         self.book = Book(projects, witness)
+        self._unseen = unseen
         self._touched: set[str] = set()
         self._witnessed = witnessed.WitnessCheck(self.book)
 
@@ -31,6 +35,10 @@ class RunCheck:
         if isinstance(fact, f.LogTaken):
             for run in self.book.runs.values():
                 run.cancelled_us = None if run.log == place.log else run.cancelled_us
+        if isinstance(fact, f.DetailsDropped):
+            for run in (self.book.runs[name] for name in fact.runs if name in self.book.runs):
+                run.items.clear()
+            self._touched.update(fact.runs)
         handler = _HANDLERS.get(type(fact))
         if handler is None:
             return
@@ -42,15 +50,21 @@ class RunCheck:
             return
         if run.is_ended and not isinstance(fact, f.RunRetried):
             yield Violation("E5", "an ended run is left alone", str(place))
+        if name in self._unseen:
+            if isinstance(fact, f.RunEnded):
+                run.is_ended, run.state = True, fact.state
+            return
         yield from handler(self.book, place, run, fact)
 
     def compare(self) -> Iterator[Violation]:
-        touched, self._touched = self._touched, set()
+        touched, self._touched = self._touched - self._unseen, set()
         yield from rows.compare(self.database, self.book, touched)
         yield from self._witnessed.compare()
 
     def close(self, end: Evidence) -> Iterator[Violation]:
-        yield from rows.compare(self.database, self.book, None)
+        yield from rows.compare(
+            self.database, self.book, self.book.runs.keys() - self._unseen if self._unseen else None
+        )
         if end.has_ended or not end.is_quiet:
             return
         for run, pipeline, state, waits in self.database.read(
@@ -108,11 +122,10 @@ def _ended(_book: Book, place: Place, run: RunFold, fact: f.RunEnded) -> Iterato
         yield Violation("E5", "a run is cancelled because somebody asked", str(place))
     if fact.state == "lost" and not run.log.startswith("run:"):
         yield Violation("E5", "only a run in a process of its own is lost with it", str(place))
-    if run.graph is not None and fact.state in ("succeeded", "failed") and "no worker" not in fact.why:
-        if "cannot go on from its rows" in fact.why:
-            yield Violation("P1", "every run can go on from its rows", str(place))
-        else:
-            yield from _verdict(place, run, fact)
+    if fact.by == "rows":
+        yield Violation("P1", "every run can go on from its rows", str(place))
+    elif run.graph is not None and fact.by in ("tasks", "map"):
+        yield from _verdict(place, run, fact)
     run.is_ended, run.has_started, run.state = True, False, fact.state
 
 
@@ -129,7 +142,7 @@ def _verdict(place: Place, run: RunFold, fact: f.RunEnded) -> Iterator[Violation
         if any(state not in ENDED for state in states):
             yield Violation("E12", "a run ends when all its tasks have", f"{place}: {node.name} is {states}")
         beyond |= any(n > node.options.allow_failed for n in failed[node.name].values())
-    if beyond != (fact.state == "failed") and "could not expand" not in fact.why:
+    if beyond != (fact.state == "failed") and fact.by != "map":
         yield Violation("E12", "a run fails where a task failed beyond what is allowed", str(place))
 
 

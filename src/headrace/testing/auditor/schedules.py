@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from headrace.definitions.project import Project, Schedule
 from headrace.runs import facts as f
 from headrace.testing.auditor import calendars
-from headrace.testing.auditor.audit import Evidence, Place, Violation
+from headrace.testing.auditor.evidence import Evidence, Place, Violation
 
 Name = tuple[str, str]
 BY_ITSELF = ("schedule", "event", "updated")
@@ -71,9 +71,9 @@ class ScheduleCheck:
                 yield Violation("S1", "a slot is dealt with once", f"{place}; dealt with up to {through_us}")
             if calendars.slots(schedule, through_us, skip.after_us):
                 yield Violation("S2", "no slot is missing", f"{place}; dealt with up to {through_us}")
-            if schedule.catchup and "catch-up" in skip.why:
+            if schedule.catchup and skip.because == "catchup_off":
                 yield Violation("S2", "with catch-up no slot is skipped", str(place))
-            if "paused" in skip.why and skip.pipeline not in self.paused:
+            if skip.because == "paused" and skip.pipeline not in self.paused:
                 yield Violation("S6", "only what is paused is skipped for it", str(place))
             if skip.until_us > skip.at_us:
                 yield Violation("S1", "a slot is dealt with when it has come", str(place))

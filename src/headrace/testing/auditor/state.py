@@ -19,7 +19,7 @@ from headrace.streams.facts import (
     ShardStarted,
     TriggerProgressed,
 )
-from headrace.testing.auditor.audit import Evidence, Place, Violation
+from headrace.testing.auditor.evidence import Evidence, Place, Violation
 
 _QUERIES = {
     "tables": "SELECT name, version FROM tables",
@@ -59,7 +59,7 @@ class StateCheck:
         self._touched: set[str] = set()
 
     def take(self, place: Place) -> Iterator[Violation]:
-        for table, key, value in _changes(place):
+        for table, key, value in (*_changes(place), *self._dropped(place)):
             self._touched.add(table)
             if value is None:
                 self.state[table].pop(key, None)
@@ -68,6 +68,11 @@ class StateCheck:
             else:
                 self.state[table][key] = value
         yield from ()
+
+    def _dropped(self, place: Place) -> list[tuple[str, tuple[Any, ...], None]]:
+        if not isinstance(place.fact, f.DetailsDropped):
+            return []
+        return [("scopes", key, None) for key in self.state["scopes"] if key[0] in place.fact.runs]
 
     def compare(self) -> Iterator[Violation]:
         touched, self._touched = self._touched, set()

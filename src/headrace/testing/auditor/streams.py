@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from headrace.data.facts import TopicAppended, TopicShaped
 from headrace.streams.facts import BatchCommitted, DeadLettered, ProgressMade, ShardDied, ShardStarted
-from headrace.testing.auditor.audit import Evidence, Place, Violation
+from headrace.testing.auditor.evidence import Evidence, Place, Violation
 
 Shard = tuple[str, int]
 

@@ -13,7 +13,7 @@ from headrace.models.facts import RetrainAsked
 from headrace.runs.facts import CursorMoved, EventRejected, RunCreated, TriggerSuppressed
 from headrace.store.sql.connection import Database
 from headrace.streams.facts import TriggerFired, TriggerProgressed
-from headrace.testing.auditor.audit import Evidence, Place, Violation
+from headrace.testing.auditor.evidence import Evidence, Place, Violation
 
 
 class TriggerCheck:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from headrace.testing.auditor.audit import Violation
+from headrace.testing.auditor.evidence import Violation
 from headrace.testing.auditor.fold import Book, Start
 from headrace.testing.auditor.witness import Begun
 

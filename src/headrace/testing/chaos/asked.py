@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
+from headrace.testing.chaos.breach import DOUBLED, LOST, WRONG, Breach
 from headrace.testing.chaos.ledger import Asked, Ledger
 from headrace.testing.chaos.left import Left
-from headrace.testing.chaos.violation import DOUBLED, LOST, WRONG, Violation
 
 NO_ENGINE = 5  # the exit code of a client that nobody answered: its request is stored all the same
 CAUSES = {"trigger": "person", "run": "here"}
 
 
-def compare_requests(ledger: Ledger, left: Left) -> Iterator[Violation]:
+def compare_requests(ledger: Ledger, left: Left) -> Iterator[Breach]:
     """Every request of a client against its run or rows."""
     outcomes = _outcomes(ledger)
     runs = _runs(left)
@@ -24,7 +24,7 @@ def compare_requests(ledger: Ledger, left: Left) -> Iterator[Violation]:
                 continue
             yield from _run(asked, outcome, runs.pop((CAUSES[asked.verb], asked.name, asked.numbers[0]), []))
     for (cause, pipeline, n), found in runs.items():
-        yield Violation(DOUBLED, f"{pipeline} n={n}", f"nobody asked for {len(found)} runs ({cause}): {found}")
+        yield Breach(DOUBLED, f"{pipeline} n={n}", f"nobody asked for {len(found)} runs ({cause}): {found}")
     for topic in ("rows", "signals"):
         yield from _appends(topic, ledger, outcomes, left)
     yield from _refusals(outcomes)
@@ -43,21 +43,21 @@ def _runs(left: Left) -> dict[tuple[str, str, int], list[tuple[str, str]]]:
     return dict(found)
 
 
-def _run(asked: Asked, outcome: Asked | None, runs: list[tuple[str, str]]) -> Iterator[Violation]:
+def _run(asked: Asked, outcome: Asked | None, runs: list[tuple[str, str]]) -> Iterator[Breach]:
     key = f"{asked.verb} {asked.name} n={asked.numbers[0]}"
     where = f"client {asked.client} in clients.jsonl"
     is_sure = outcome is not None and (outcome.what == "acknowledged" or "is stored" in outcome.said)
     if is_sure and not runs:
-        yield Violation(LOST, key, "it was acknowledged, and has no run", where)
+        yield Breach(LOST, key, "it was acknowledged, and has no run", where)
     if len(runs) > 1:
-        yield Violation(DOUBLED, key, f"it has {len(runs)} runs: {runs}", where)
+        yield Breach(DOUBLED, key, f"it has {len(runs)} runs: {runs}", where)
     was_killed = outcome is None or outcome.what == "killed"
     for run, state in runs:
         if state != "succeeded" and not (asked.verb == "run" and was_killed and state == "lost"):
-            yield Violation(WRONG, key, f"run {run} ended {state}", f"headrace why {run}")
+            yield Breach(WRONG, key, f"run {run} ended {state}", f"headrace why {run}")
 
 
-def _appends(topic: str, ledger: Ledger, outcomes: dict[int, Asked], left: Left) -> Iterator[Violation]:
+def _appends(topic: str, ledger: Ledger, outcomes: dict[int, Asked], left: Left) -> Iterator[Breach]:
     stored = Counter(row.values["n"] for row in left.topic(topic))
     for asked in ledger.clients:
         if asked.what != "asked" or asked.name != topic:
@@ -67,18 +67,18 @@ def _appends(topic: str, ledger: Ledger, outcomes: dict[int, Asked], left: Left)
         times = {n: stored.pop(n, 0) for n in asked.numbers}
         there = [n for n, count in times.items() if count]
         if many := [n for n, count in times.items() if count > 1]:
-            yield Violation(DOUBLED, key, f"{many} are there more than once", where)
+            yield Breach(DOUBLED, key, f"{many} are there more than once", where)
         if outcome is not None and outcome.what == "acknowledged" and len(there) < len(times):
-            yield Violation(LOST, key, f"acknowledged, and {sorted(set(times) - set(there))} are not there", where)
+            yield Breach(LOST, key, f"acknowledged, and {sorted(set(times) - set(there))} are not there", where)
         elif there and len(there) < len(times):
-            yield Violation(WRONG, key, f"half an append: {len(there)} of {len(times)} rows", where)
+            yield Breach(WRONG, key, f"half an append: {len(there)} of {len(times)} rows", where)
     if stored:
-        yield Violation(DOUBLED, topic, f"nobody appended {sorted(stored)[:10]}")
+        yield Breach(DOUBLED, topic, f"nobody appended {sorted(stored)[:10]}")
 
 
-def _refusals(outcomes: dict[int, Asked]) -> Iterator[Violation]:
+def _refusals(outcomes: dict[int, Asked]) -> Iterator[Breach]:
     """A client that nobody struck succeeds, or says that no engine answered."""
     for outcome in outcomes.values():
         if outcome.what == "refused" and not (outcome.verb == "trigger" and outcome.code == NO_ENGINE):
             key = f"{outcome.verb} {outcome.name} n={outcome.numbers[0]}"
-            yield Violation(WRONG, key, f"exit code {outcome.code}: {outcome.said[-500:]}", f"client {outcome.client}")
+            yield Breach(WRONG, key, f"exit code {outcome.code}: {outcome.said[-500:]}", f"client {outcome.client}")

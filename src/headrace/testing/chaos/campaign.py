@@ -14,6 +14,7 @@ from typing import Any
 from headrace.host.failpoints import POINTS
 from headrace.testing.chaos.asked import compare_requests
 from headrace.testing.chaos.attempts import compare_attempts
+from headrace.testing.chaos.breach import LOST, STUCK, WRONG, Breach
 from headrace.testing.chaos.ledger import Ledger, read_ledger
 from headrace.testing.chaos.left import Left, reading
 from headrace.testing.chaos.load import Load
@@ -21,7 +22,6 @@ from headrace.testing.chaos.published import blamed, compare_events, compare_slo
 from headrace.testing.chaos.recovery import quantile, recoveries_s
 from headrace.testing.chaos.stage import SLOT_S, Stage
 from headrace.testing.chaos.striker import WEIGHTS, Striker, counted
-from headrace.testing.chaos.violation import LOST, STUCK, WRONG, Violation
 
 TICK_S = 0.01
 LOOK_S = 0.2
@@ -41,7 +41,7 @@ Tell = Callable[[str], None]
 class Result:
     """What happened, and what should not have."""
 
-    violations: tuple[Violation, ...]
+    violations: tuple[Breach, ...]
     report: dict[str, Any]
 
 
@@ -66,7 +66,7 @@ class Campaign:
 
     def run(self) -> Result:
         """Play, rest, compare. Nobody is left alive behind it."""
-        violations: list[Violation] = []
+        violations: list[Breach] = []
         try:
             self._begin()
             while not self._is_over():
@@ -135,7 +135,7 @@ class Campaign:
 
     # -- resting -------------------------------------------------------------------------------------------------------
 
-    def _rest(self) -> list[Violation]:
+    def _rest(self) -> list[Breach]:
         """No more faults: everything has to end, the engine too."""
         self._tell(f"{self._age_s():4.0f} s: the faults are over")
         self._striker.rest()
@@ -144,11 +144,11 @@ class Campaign:
         engine_log = str(self._stage.root / "engine.log")
         if left_over:
             return [
-                Violation(STUCK, key, f"after {self._age_s() - rest_s:.0f} s without a fault", engine_log)
+                Breach(STUCK, key, f"after {self._age_s() - rest_s:.0f} s without a fault", engine_log)
                 for key in left_over
             ]
         wrong = self._stage.stop(grace_s=15)
-        return [Violation(STUCK, "engine", wrong, engine_log)] if wrong else []
+        return [Breach(STUCK, "engine", wrong, engine_log)] if wrong else []
 
     def _wait(self) -> list[str]:
         """Until nothing is left to do. Returns what is left when nothing of it has changed for so long."""
@@ -178,7 +178,7 @@ class Campaign:
 
     # -- comparing -----------------------------------------------------------------------------------------------------
 
-    def _compare(self, ledger: Ledger, left: Left) -> list[Violation]:
+    def _compare(self, ledger: Ledger, left: Left) -> list[Breach]:
         return [
             *compare_requests(ledger, left),
             *compare_attempts(ledger, left),
@@ -190,7 +190,7 @@ class Campaign:
             *self._weakness(),
         ]
 
-    def _weakness(self) -> list[Violation]:
+    def _weakness(self) -> list[Breach]:
         """A long campaign that has met too little shows nothing."""
         kills, points = self._striker.kills, self._striker.points
         if kills.total() < LONG:
@@ -198,23 +198,23 @@ class Campaign:
         missed = [kind for kind in WEIGHTS if not kills[kind]]
         if missed or 2 * len(points) < len(POINTS):
             text = f"it killed no {missed}, and struck at {len(points)} of {len(POINTS)} failpoints"
-            return [Violation(WRONG, "campaign", f"too weak: {text}")]
+            return [Breach(WRONG, "campaign", f"too weak: {text}")]
         return []
 
-    def _engines(self, ledger: Ledger) -> list[Violation]:
+    def _engines(self, ledger: Ledger) -> list[Breach]:
         """An engine ends only where it was struck or asked to, and none says anything that it did not expect."""
         killed = {strike.pid for strike in ledger.strikes if strike.what == "kill"}
         log = str(self._stage.root / "engine.log")
         found = [
-            Violation(WRONG, f"engine {entry.pid}", f"it ended with code {entry.code}, and nobody struck it", log)
+            Breach(WRONG, f"engine {entry.pid}", f"it ended with code {entry.code}, and nobody struck it", log)
             for entry in ledger.engines
             if entry.what == "ended" and entry.code and entry.pid not in killed
         ]
         if "Traceback" in self._stage.said():
-            found.append(Violation(WRONG, "engine", "it printed a traceback", log))
+            found.append(Breach(WRONG, "engine", "it printed a traceback", log))
         return found
 
-    def _report(self, violations: list[Violation], ledger: Ledger, left: Left, played_s: float) -> dict[str, Any]:
+    def _report(self, violations: list[Breach], ledger: Ledger, left: Left, played_s: float) -> dict[str, Any]:
         kinds = [violation.kind for violation in violations]
         recoveries = recoveries_s(ledger, left)
         return {

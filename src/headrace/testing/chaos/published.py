@@ -6,23 +6,23 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
+from headrace.testing.chaos.breach import DOUBLED, LOST, WRONG, Breach
 from headrace.testing.chaos.ledger import Ledger
 from headrace.testing.chaos.left import Left
-from headrace.testing.chaos.violation import DOUBLED, LOST, WRONG, Violation
 
 
-def compare_tables(left: Left) -> Iterator[Violation]:
+def compare_tables(left: Left) -> Iterator[Breach]:
     """One version for each accepted write, and all rows in the newest; one row for each accepted append."""
     wrote = dict(left.rows(_DONE, "write"))
     versions = Counter(run for (run,) in left.rows("SELECT run FROM table_versions WHERE name = 'doubles'"))
     yield from _once("table doubles, run", set(wrote), versions)
     numbers = [n for (n,) in left.rows("SELECT version FROM table_versions WHERE name = 'doubles' ORDER BY version")]
     if numbers != list(range(1, len(numbers) + 1)):
-        yield Violation(LOST, "table doubles", f"its versions are {numbers}")
+        yield Breach(LOST, "table doubles", f"its versions are {numbers}")
     rows = list(left.table("doubles"))
     yield from _once("table doubles, n", set(wrote.values()), Counter(row["n"] for row in rows))
     if wrong := [row for row in rows if row["twice"] != 2 * row["n"]]:
-        yield Violation(WRONG, "table doubles", f"{wrong[:5]}")
+        yield Breach(WRONG, "table doubles", f"{wrong[:5]}")
     told = {n for _, n in left.rows(_DONE, "tell")}
     yield from _once("topic told, n", told, Counter(row.values["n"] for row in left.topic("told")))
 
@@ -31,7 +31,7 @@ _DONE = """SELECT i.run, json_extract(r.params, '$.n') FROM items i JOIN runs r 
     WHERE i.node = ? AND i.state = 'succeeded'"""
 
 
-def compare_events(left: Left) -> Iterator[Violation]:
+def compare_events(left: Left) -> Iterator[Breach]:
     """Each loud signal started one run, which read exactly it."""
     place = {(row.partition, row.offset): row.values for row in left.topic("signals")}
     loud = {at for at, values in place.items() if values["loud"]}
@@ -43,11 +43,11 @@ def compare_events(left: Left) -> Iterator[Violation]:
         started.update(at)
         expected = [place[one]["n"] for one in at if one in place]
         if result is not None and json.loads(result) != expected:
-            yield Violation(WRONG, f"run {run}", f"its events are {expected}, and it read {result}")
+            yield Breach(WRONG, f"run {run}", f"its events are {expected}, and it read {result}")
     yield from _once("event of signals at", loud, started)
 
 
-def compare_slots(left: Left, first_slot_s: int, slot_s: int) -> Iterator[Violation]:
+def compare_slots(left: Left, first_slot_s: int, slot_s: int) -> Iterator[Breach]:
     """Each slot since the beginning has one run, or was skipped because the campaign, at its end, paused the pipeline."""
     last = left.rows("SELECT last_us FROM schedules WHERE pipeline = 'tick'")
     last_s = last[0][0] // 1_000_000 if last else first_slot_s
@@ -61,7 +61,7 @@ def compare_slots(left: Left, first_slot_s: int, slot_s: int) -> Iterator[Violat
     yield from _once("slot of tick", set(slots), found)
 
 
-def compare_stream(ledger: Ledger, left: Left) -> Iterator[Violation]:
+def compare_stream(ledger: Ledger, left: Left) -> Iterator[Breach]:
     """Each row is one row of the output, or one dead letter: poison, or a row in whose batch the process died."""
     rows = list(left.topic("rows"))
     dead: dict[tuple[int, int], list[str]] = defaultdict(list)
@@ -71,21 +71,21 @@ def compare_stream(ledger: Ledger, left: Left) -> Iterator[Violation]:
     for row in left.topic("scores"):
         out[row.values["n"]] += 1
         if row.values["twice"] != 2 * row.values["n"]:
-            yield Violation(WRONG, f"score of {row.values['n']}", f"{row.values}")
+            yield Breach(WRONG, f"score of {row.values['n']}", f"{row.values}")
     scored = {value for entry in ledger.tasks if entry.what == "scored" for value in entry.values}
     for row in rows:
         n, reasons = row.values["n"], dead.pop((row.partition, row.offset), [])
         key, count = f"row {n} of rows at {row.partition}/{row.offset}", out.pop(n, 0) + len(reasons)
         if count == 0:
-            yield Violation(LOST, key, "no score and no dead letter", "headrace streams show score")
+            yield Breach(LOST, key, "no score and no dead letter", "headrace streams show score")
         elif count > 1:
-            yield Violation(DOUBLED, key, f"{count - len(reasons)} scores, dead letters {reasons}")
+            yield Breach(DOUBLED, key, f"{count - len(reasons)} scores, dead letters {reasons}")
         elif reasons and (n > 0 or reasons[0] != "error") and reasons[0] != "crashed":
-            yield Violation(WRONG, key, f"a dead letter: {reasons[0]}")
+            yield Breach(WRONG, key, f"a dead letter: {reasons[0]}")
         elif not reasons and (n < 0 or n not in scored):
-            yield Violation(WRONG, key, "a score that the function never made")
+            yield Breach(WRONG, key, "a score that the function never made")
     if out or dead:
-        yield Violation(DOUBLED, "scores", f"of no row: {sorted(out)[:10]}, dead letters at {sorted(dead)[:10]}")
+        yield Breach(DOUBLED, "scores", f"of no row: {sorted(out)[:10]}, dead letters at {sorted(dead)[:10]}")
 
 
 def blamed(left: Left) -> int:
@@ -97,11 +97,11 @@ def _once(
     what: str,
     expected: set[int] | set[str] | set[tuple[int, int]],
     found: Counter[int] | Counter[str] | Counter[tuple[int, int]],
-) -> Iterator[Violation]:
+) -> Iterator[Breach]:
     for key in sorted(expected - set(found)):  # type: ignore[operator]
-        yield Violation(LOST, f"{what} {key}", "it is not there")
+        yield Breach(LOST, f"{what} {key}", "it is not there")
     for key, n in found.items():
         if key not in expected:
-            yield Violation(DOUBLED, f"{what} {key}", f"{n} times, and nothing asked for it")
+            yield Breach(DOUBLED, f"{what} {key}", f"{n} times, and nothing asked for it")
         elif n > 1:
-            yield Violation(DOUBLED, f"{what} {key}", f"{n} times")
+            yield Breach(DOUBLED, f"{what} {key}", f"{n} times")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from headrace.definitions.project import Project
@@ -33,6 +34,8 @@ class Cluster:
     processes: list[EngineProcess] = field(default_factory=list["EngineProcess"])
     standbys: list[EngineProcess] = field(default_factory=list["EngineProcess"])
     timers_most: int = 0
+    before_drop: Callable[[], None] = lambda: None  # details are about to go: whoever wants to see them looks now
+    files_gone: set[str] = field(default_factory=set[str])  # runs
 
     def begin(self) -> None:
         while len(self.standbys) < PROCESSES:

@@ -70,6 +70,12 @@ STARTS_US = (
     1_792_888_800_000_000,  # 2026-10-25T00:40Z, twenty minutes before they go back
 )
 
+OF_RETENTION: dict[str, tuple[float, float]] = {
+    "a backup is being made": (0.05, 0.5),  # per batch of files
+    "process dies while files go": (0.02, 0.2),  # per run
+}
+RETENTIONS_S = (0, 0, 0, 10, 60, 3_000)  # the last one is reached where the wall clock jumps
+
 
 @dataclass(frozen=True)
 class Draw:
@@ -82,6 +88,7 @@ class Draw:
     length_s: int = 30  # of the phase with faults
     asks: int = 1  # requests by clients
     start_us: int = START_US
+    retention_s: int = 0  # 0: nothing is forgotten
 
     def has(self, feature: str) -> bool:
         return feature in self.features
@@ -95,7 +102,7 @@ class Draw:
 def draw(rng: random.Random) -> Draw:
     faults = {name: rng.uniform(low, high) for name, (low, high) in FAULTS.items() if rng.random() < 0.4}
     features = frozenset(name for name, share in FEATURES.items() if rng.random() < share)
-    return Draw(
+    drawn = Draw(
         faults,
         features,
         workers=rng.choice((1, 1, 2, 2, 3, 4)),
@@ -103,4 +110,8 @@ def draw(rng: random.Random) -> Draw:
         length_s=rng.choice((30, 120, 300)),
         asks=rng.randint(2, 8),
         start_us=rng.choice(STARTS_US) if "cron" in features else START_US,
+        retention_s=rng.choice(RETENTIONS_S),
     )
+    if drawn.retention_s and faults:
+        faults |= {name: rng.uniform(low, high) for name, (low, high) in OF_RETENTION.items()}
+    return drawn

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
 from headrace.definitions import project as definitions
 from headrace.engine.listener import Listener
 from headrace.engine.loop import Engine, EngineOptions
+from headrace.engine.retention import Retention
 from headrace.errors import StoreError, SupersededError
 from headrace.ports import EngineStore, Request
 from headrace.runs.events import Deployed, Event
+from headrace.runs.rows import LeftFiles
 from headrace.testing.simulator.crew import SimCrew
 from headrace.testing.simulator.store import FaultyStore
-from headrace.testing.simulator.world import Crash
+from headrace.testing.simulator.world import SECOND, Crash
 
 if TYPE_CHECKING:
     from headrace.testing.simulator.cluster import Cluster
 
 TURNS_AT_ONCE = 1_000
 MAX_LOST = 3
+LOOKS_FOR_OLD_US = 7 * SECOND
 
 
 class DiedByItselfError(Exception):
@@ -39,6 +42,30 @@ class _Ears(Listener):
         self._process.troubled(f"{error}\n{then}")
 
 
+class SimRunFiles:
+    """Implements `ports.RunFiles`: remembers whose files went. Rows must have let go of them before."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def drop(self, runs: Sequence[LeftFiles]) -> bool:
+        world, ask = self._cluster.world, self._cluster.store.database.read
+        if world.strikes("a backup is being made"):
+            return False
+        for left in runs:
+            if not ask("SELECT 1 FROM runs WHERE run = ? AND dropped_us IS NOT NULL", (left.run,)):
+                world.breaks("D8", "files go after the rows that name them", left.run)
+            if left.run in self._cluster.files_gone:
+                world.saw["files were deleted again after a crash"] += 1
+            self._cluster.files_gone.add(left.run)
+            if world.strikes("process dies while files go"):
+                raise Crash
+        return True
+
+    def drop_logs(self, before_us: int) -> None:
+        return
+
+
 class EngineProcess:
     """`has_begun`: it has, or had, the right to act; before it stands by."""
 
@@ -49,7 +76,10 @@ class EngineProcess:
         self.since_us = 0
         self._wake_us: int | None = None
         self._is_undeployed = False
-        self.store = FaultyStore(cluster.store, self.world, supersede=lambda: cluster.cut_off(is_silent=True))
+        self.store = FaultyStore(
+            cluster.store, self.world,
+            supersede=lambda: cluster.cut_off(is_silent=True), dropping=lambda: cluster.before_drop(),
+        )  # fmt: skip
         self.crew = SimCrew(
             self.world, self.drawn, cluster.witness, name,
             lambda: self.wake(self.world.within(0, 2_000)), lambda: cluster.strangers(self.crew),
@@ -62,6 +92,7 @@ class EngineProcess:
             options=options,
             read_file=lambda path: path.encode(),
             listener=_Ears(self),
+            retention=self._retention(),
             entropy=lambda: self.world.rng.getrandbits(25),
         )
 
@@ -92,6 +123,12 @@ class EngineProcess:
             self.cluster.free()
 
     # -- inside --------------------------------------------------------------------------------------------------
+
+    def _retention(self) -> Retention | None:
+        if not self.drawn.retention_s:
+            return None
+        files = SimRunFiles(self.cluster)
+        return Retention(cast("EngineStore", self.store), files, self.world, self.drawn.retention_s * SECOND)
 
     def _start(self) -> None:
         self.engine.start()
@@ -139,6 +176,8 @@ class EngineProcess:
         due = self.engine.machine.next_due_us()
         if due is not None:
             self.wake(due - self.world.mono_us)
+        if self.drawn.retention_s:  # as a real one, which wakes up each second
+            self.wake(LOOKS_FOR_OLD_US)
 
     def _guarded(self, work: Callable[[], None]) -> None:
         """Run a piece of the process; whatever comes out of it ends the process, and must have had a cause."""

@@ -95,7 +95,7 @@ class People:
         first_us = self.world.now_us() // MINUTE * MINUTE - self.rng.randint(3, 6) * MINUTE
         for i in range(3):
             window = [first_us + i * MINUTE, first_us + (i + 1) * MINUTE]
-            key = f"backfill:{name}:{window[0]}-{window[1]}"
+            key = f"backfill:plain:{name}:{window[0]}-{window[1]}"
             body = {"pipeline": "plain", "window": window, "cause": "backfill", "why": f"backfill {name}", "key": key}
             self._send("trigger", body, key)
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from headrace.runs.timers import LONGEST_WAIT_US
 from headrace.testing.auditor import Violation
-from headrace.testing.auditor.audit import Auditor, Evidence
+from headrace.testing.auditor.audit import Auditor
+from headrace.testing.auditor.evidence import Evidence
 from headrace.testing.auditor.witness import Witness
 from headrace.testing.simulator.cluster import Cluster
 from headrace.testing.simulator.engines import DiedByItselfError
@@ -29,7 +30,7 @@ NOTICED = (
     "AttemptLost", "AttemptReturned", "AttemptFailed", "AttemptCancelled", "MapExpanded", "NodeSkipped",
     "ItemSkipped", "InputPinned", "RunRetried", "RunCancelled", "SlotsSkipped", "TriggerSuppressed", "RunReady",
     "TablePublished", "AliasMoved", "VersionRejected", "RetrainAsked", "WindowJudged", "EventRejected",
-    "BatchCommitted", "DeadLettered", "ShardDied", "TriggerFired",
+    "BatchCommitted", "DeadLettered", "ShardDied", "TriggerFired", "DetailsDropped", "FilesDropped",
 )  # fmt: skip
 
 
@@ -139,6 +140,7 @@ def simulate(recipe: int | Recipe) -> Result:
         cluster = Cluster(world, drawn, store, witness, projects)
         people = People(world, drawn, cluster, witness, recipe.undone)
         auditor = Auditor(store.database, projects, witness)
+        cluster.before_drop = lambda: world.violations.extend(auditor.look())
         scene = Scene(
             world, cluster, people, Streams(world, cluster, witness),
             RunsElsewhere(world, cluster, witness), Probes(world, cluster, auditor), auditor, witness,
@@ -166,6 +168,9 @@ def _verdict(scene: Scene, *, has_ended: bool, is_quiet: bool) -> list[Violation
     if not has_ended and is_quiet and not found:
         what = "rows of a stream or events are unread" if world.events < EVENTS_MOST else "it goes in circles"
         found.append(Violation("D5", "once faults stop, all comes to an end", what))
+    for (run,) in cluster.store.database.read("SELECT run FROM runs WHERE has_files = 0"):
+        if run not in cluster.files_gone:
+            found.append(Violation("D8", "files are said to be gone once they are", run))
     if has_ended and cluster.acting is not None:
         state = cluster.acting.engine.machine.state
         if state.runs or any(worker.flights for worker in state.pool.workers.values()):

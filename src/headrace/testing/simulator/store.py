@@ -9,6 +9,7 @@ from typing import Any
 
 from headrace.errors import ConflictError, StoreError
 from headrace.ports import Append, Committed, LogState
+from headrace.runs.rows import OldDetails
 from headrace.store.sql import failures
 from headrace.store.sql.connection import Database
 from headrace.store.sql.engine_store import EngineSqlStore
@@ -68,7 +69,7 @@ class FaultyStore:
 
     Implements `ports.EngineStore`. `is_hurt` says that a fault was put into this round, `is_unsure` that the process could
     not find out once what had become of a commit. `supersede`, where given, lets another process take the log over
-    between decision and commit.
+    between decision and commit. `dropping` is called before details are looked for that may go.
     """
 
     def __init__(
@@ -77,9 +78,11 @@ class FaultyStore:
         world: World,
         *,
         supersede: Callable[[], None] | None = None,
+        dropping: Callable[[], None] = lambda: None,
         fault: str = "superseded while committing",
     ) -> None:
         self._store, self._world, self._supersede, self._fault = store, world, supersede, fault
+        self._dropping = dropping
         self._own = 0
         self.is_hurt = self.is_unsure = False
 
@@ -104,6 +107,12 @@ class FaultyStore:
 
     def tidy(self) -> None:
         return
+
+    def old_details(self, before_us: int, limit: int) -> OldDetails | None:
+        found = self._store.old_details(before_us, limit)
+        if found is not None:
+            self._dropping()
+        return found
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)

@@ -7,13 +7,25 @@ from collections.abc import Callable
 from typing import Any
 
 from headrace.base.facts import Fact
-from headrace.store.sql.projector import inbox, items, models, project, runs, schedules, streams, tables, topics
+from headrace.store.sql.projector import (
+    inbox,
+    items,
+    models,
+    project,
+    retention,
+    runs,
+    schedules,
+    streams,
+    tables,
+    topics,
+)
 from headrace.store.sql.projector.work import Group, Work
 
 CHANGES: dict[type[Fact], Callable[[Work, Group[Any]], None]] = {
     **project.CHANGES,
     **runs.CHANGES,
     **items.CHANGES,
+    **retention.CHANGES,
     **schedules.CHANGES,
     **inbox.CHANGES,
     **tables.CHANGES,

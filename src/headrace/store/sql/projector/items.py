@@ -136,10 +136,11 @@ def item_skipped(work: Work, group: Group[ItemSkipped]) -> None:
     for f in group.facts:
         work.count(f.run, f.node, f.path, skipped=1)
     work.change(
-        "INSERT INTO items (run, node, path, item, state, attempt, epoch, why) VALUES (?, ?, ?, ?, 'skipped', 0, 0, ?)"
-        " ON CONFLICT (run, node, path, item) DO UPDATE SET state = 'skipped', why = excluded.why, retry_at_us = NULL"
+        "INSERT INTO items (run, node, path, item, state, attempt, epoch, why, after_failure)"
+        " VALUES (?, ?, ?, ?, 'skipped', 0, 0, ?, ?) ON CONFLICT (run, node, path, item) DO UPDATE SET"
+        " state = 'skipped', why = excluded.why, after_failure = excluded.after_failure, retry_at_us = NULL"
         " WHERE items.state IN ('pending', 'waiting_retry', 'returned')",
-        [(f.run, f.node, f.path, f.item, f.why) for f in group.facts],
+        [(f.run, f.node, f.path, f.item, f.why, f.after_failure) for f in group.facts],
         group,
     )
 
@@ -147,10 +148,11 @@ def item_skipped(work: Work, group: Group[ItemSkipped]) -> None:
 def node_skipped(work: Work, group: Group[NodeSkipped]) -> None:
     work.flush()
     work.change(
-        "INSERT INTO cells (run, node, path, is_skipped, why) VALUES (?, ?, ?, 1, ?)"
-        " ON CONFLICT (run, node, path) DO UPDATE SET is_skipped = 1, why = excluded.why"
+        "INSERT INTO cells (run, node, path, is_skipped, why, after_failure) VALUES (?, ?, ?, 1, ?, ?)"
+        " ON CONFLICT (run, node, path) DO UPDATE SET"
+        " is_skipped = 1, why = excluded.why, after_failure = excluded.after_failure"
         " WHERE cells.is_skipped = 0 AND cells.running = 0 AND cells.succeeded = 0",
-        [(f.run, f.node, f.path, f.why) for f in group.facts],
+        [(f.run, f.node, f.path, f.why, f.after_failure) for f in group.facts],
         group,
     )
 

@@ -71,7 +71,7 @@ def run_retried(work: Work, group: Group[RunRetried]) -> None:
     work.change(
         "UPDATE runs SET state = 'running', generation = ?, code = iif(? = '', code, ?), ended_us = NULL, started_us = NULL,"
         " last_seq = NULL, end_why = NULL, result = NULL, cancelled_by = NULL, cancelled_why = NULL"
-        " WHERE run = ? AND generation = ? AND ended_us IS NOT NULL",
+        " WHERE run = ? AND generation = ? AND ended_us IS NOT NULL AND dropped_us IS NULL",
         [(f.generation, f.code, f.code, f.run, f.generation - 1) for f in group.facts],
         group,
     )
@@ -81,7 +81,7 @@ def run_retried(work: Work, group: Group[RunRetried]) -> None:
 
 
 _RESET = (
-    "UPDATE items SET state = 'pending', failures = 0, losses = 0, retry_at_us = NULL, why = NULL"
+    "UPDATE items SET state = 'pending', failures = 0, losses = 0, retry_at_us = NULL, why = NULL, after_failure = 0"
     " WHERE run = ? AND state <> 'succeeded'",
     "DELETE FROM cells WHERE run = ? AND is_skipped",
     "UPDATE cells SET running = 0, failed = 0, skipped = 0, cancelled = 0 WHERE run = ?",

@@ -21,12 +21,12 @@ def table_published(work: Work, group: Group[TablePublished]) -> None:
         if not is_next:
             raise conflict(group, f"version {number} is not the next of table {f.table!r}")
     work.change(
-        "INSERT INTO table_versions (name, version, parts, rows, columns, run, node, path, item, attempt, at_us, log,"
-        " seq) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO table_versions (name, version, parts, rows, columns, replaced, run, node, path, item, attempt, at_us, log,"
+        " seq) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             (
-                f.table, f.version_number, text(f.parts), f.rows, text_or_none(f.columns), f.run, f.node, f.path,
-                f.item, f.attempt, f.at_us, group.log, group.seq + i,
+                f.table, f.version_number, text(f.parts), f.rows, text_or_none(f.columns), text(f.replaced), f.run,
+                f.node, f.path, f.item, f.attempt, f.at_us, group.log, group.seq + i,
             )
             for i, f in enumerate(group.facts)
         ],

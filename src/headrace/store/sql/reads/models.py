@@ -105,10 +105,6 @@ def version(db: Database, model: str, number: int) -> VersionRow | None:
     return found[0] if found else None
 
 
-def registered_by(db: Database, run: str) -> list[VersionRow]:
-    return _versions(db, "run = ? ORDER BY model, version", (run,))
-
-
 def reference(db: Database, model: str, number: int) -> bytes | None:
     """The frozen histograms of a version, as the canonical JSON that was registered."""
     rows = db.read("SELECT reference FROM model_versions WHERE model = ? AND version = ?", (model, number))
@@ -128,6 +124,21 @@ def alias_history(db: Database, model: str, *, limit: int = 100) -> list[AliasRo
         " WHERE model = ? ORDER BY at_us DESC, seq DESC LIMIT ?"
     )
     return [AliasRow(*row) for row in db.read(sql, (model, page(limit)))]
+
+
+def champions_since_us(db: Database) -> dict[str, int]:
+    """Model → the event time (UTC microseconds) from which its first champion serves."""
+    rows = db.read(
+        "SELECT model, coalesce(event_us, at_us) FROM alias_history WHERE alias = 'champion'"
+        " ORDER BY at_us DESC, log DESC, seq DESC"
+    )
+    return dict(rows)
+
+
+def champions(db: Database, model: str) -> list[int]:
+    """All that were the model's champion, in order."""
+    sql = "SELECT version FROM alias_history WHERE model = ? AND alias = 'champion' ORDER BY at_us, log, seq"
+    return [number for (number,) in db.read(sql, (model,))]
 
 
 def asks(db: Database, model: str, *, limit: int = 100) -> list[AskRow]:

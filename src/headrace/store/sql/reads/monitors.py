@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -44,6 +45,16 @@ def windows(db: Database, monitor: str, *, before_us: int | None = None, limit: 
     given = (monitor, *(() if before_us is None else (before_us,)), page(limit))
     rows = db.read(f"{_WINDOWS} WHERE monitor = ?{past} ORDER BY end_us DESC LIMIT ?", given)
     return [build(WindowRow, *row[:6], bool(row[6]), row[7], plain(row[8]), plain(row[9]), *row[10:]) for row in rows]
+
+
+def last_ends(ask: Callable[[str], Iterable[tuple[str, int]]]) -> dict[str, int]:
+    """Monitor → the end of the last window that has a run, judged or not; `ask` runs a query."""
+    return dict(
+        ask(
+            "SELECT substr(pipeline, 9), max(window_end_us) FROM runs"
+            " WHERE pipeline >= 'monitor:' AND pipeline < 'monitor;' AND cause = 'monitor' GROUP BY pipeline"
+        )
+    )
 
 
 def streaks(db: Database) -> list[StreakRow]:

@@ -15,6 +15,7 @@ import msgspec
 from headrace.data.facts import Part
 from headrace.runs.rows import ActiveRun, CellRow, ItemRow, Restored, ScopeRow
 from headrace.store.sql.connection import Database
+from headrace.store.sql.reads.monitors import last_ends
 from headrace.store.sql.reads.rows import plain, selected
 from headrace.store.sql.reads.runs import (
     CELL_COLUMNS,
@@ -63,12 +64,7 @@ def restore(db: Database, log: str) -> Restored:
                 )
             ),
             streaks={asker: (n, end) for asker, n, end in ask("SELECT asker, length, window_end_us FROM streaks")},
-            monitored_us=dict(
-                ask(
-                    "SELECT substr(pipeline, 9), max(window_end_us) FROM runs"
-                    " WHERE pipeline >= 'monitor:' AND pipeline < 'monitor;' AND cause = 'monitor' GROUP BY pipeline"
-                )
-            ),
+            monitored_us=last_ends(ask),
         )
 
 
@@ -124,11 +120,33 @@ def _unfinished(connection: sqlite3.Connection, where: str, wanted: str) -> list
         scopes[row[0]].append(ScopeRow(*row))
     for run, dataset, pin in parts("pins", "run, dataset, pin"):
         pins[run][dataset] = plain(pin)
+    replaced_by: dict[str, dict[str, str]] = defaultdict(dict)
+    for run, table, other in connection.execute(_REPLACED.format(chosen=chosen), (wanted,)):
+        replaced_by[run][table] = other
     sql = f"SELECT {RUN_COLUMNS} FROM runs r WHERE {chosen} ORDER BY first_seq"
     return [
-        ActiveRun(run, tuple(cells[run.run]), tuple(items[run.run]), tuple(scopes[run.run]), pins[run.run])
+        ActiveRun(
+            run,
+            tuple(cells[run.run]),
+            tuple(items[run.run]),
+            tuple(scopes[run.run]),
+            pins[run.run],
+            replaced_by[run.run],
+        )
         for run in map(run_row, connection.execute(sql, (wanted,)))
     ]
+
+
+# Only versions after the run's own are looked at, of the tables that it has written.
+_REPLACED = """
+SELECT own.run, later.name, later.run FROM (
+    SELECT v.run, v.name, min(v.version) AS first FROM runs r CROSS JOIN table_versions v USING (run)
+    WHERE {chosen} GROUP BY v.run, v.name
+) own
+CROSS JOIN table_versions later ON later.name = own.name AND later.version > own.first
+JOIN json_each(later.replaced) other ON other.value = own.run
+ORDER BY later.version
+"""
 
 
 def _pairs(rows: Iterable[tuple[str, str, int]]) -> dict[tuple[str, str], int]:

@@ -26,12 +26,13 @@ from headrace.store.sql.reads.rows import PAGE, build, page, plain, selected
 
 RUN_COLUMNS = (
     "run, log, pipeline, code, key, cause, state, params, window_start_us, window_end_us, events, why, waits, missing,"
-    " max_lost, generation, created_us, ready_us, started_us, ended_us, cancelled_by, cancelled_why, end_why, result"
+    " max_lost, generation, created_us, ready_us, started_us, ended_us, cancelled_by, cancelled_why, end_why, result,"
+    " dropped_us"
 )
-CELL_COLUMNS = "run, node, path, running, succeeded, failed, skipped, cancelled, is_skipped, why"
+CELL_COLUMNS = "run, node, path, running, succeeded, failed, skipped, cancelled, is_skipped, why, after_failure"
 ITEM_COLUMNS = (
     "run, node, path, item, state, attempt, epoch, failures, losses, worker, started_us, ended_us, took_us,"
-    " retry_at_us, result, error, detail, why, log_file, log_start, log_end"
+    " retry_at_us, result, error, detail, why, after_failure, log_file, log_start, log_end"
 )
 _EVENTS = msgspec.json.Decoder(tuple[tuple[str, int, int, int], ...])
 _NAMES = msgspec.json.Decoder(tuple[str, ...])
@@ -44,19 +45,19 @@ def run_row(row: tuple[Any, ...]) -> RunRow:
     return build(
         RunRow,
         *row[:7], plain(row[7]), None if start_us is None else (start_us, end_us), _EVENTS.decode(row[10]), row[11],
-        _NAMES.decode(row[12]), _NAMES.decode(row[13]), *row[14:23], value(row[23]),
+        _NAMES.decode(row[12]), _NAMES.decode(row[13]), *row[14:23], value(row[23]), row[24],
     )  # fmt: skip
 
 
 def cell_row(row: tuple[Any, ...]) -> CellRow:
     """From a row of `CELL_COLUMNS`."""
-    return build(CellRow, *row[:8], bool(row[8]), row[9])
+    return build(CellRow, *row[:8], bool(row[8]), row[9], bool(row[10]))
 
 
 def item_row(row: tuple[Any, ...]) -> ItemRow:
     """From a row of `ITEM_COLUMNS`."""
-    span = None if row[18] is None else LogSpan(row[18], row[19], row[20])
-    return build(ItemRow, *row[:14], value(row[14]), *row[15:18], span)
+    span = None if row[19] is None else LogSpan(row[19], row[20], row[21])
+    return build(ItemRow, *row[:14], value(row[14]), *row[15:18], bool(row[18]), span)
 
 
 def value(text: str | None) -> Value | None:

@@ -16,6 +16,17 @@ from headrace.store.sql.reads.rows import PAGE
 _BODIES_AT_ONCE = 64
 _PARTS = msgspec.json.Decoder(tuple[Part, ...])
 _VALUE = msgspec.json.Decoder(Value)
+# What DetailsDropped says of each log, in one statement with the counting: facts go and come meanwhile.
+_COUNTED = """
+WITH dropped AS (
+    SELECT json_extract(gone.value, '$[0]') AS log, sum(length.value) AS n
+    FROM facts, json_each(CAST(body AS TEXT), '$[2]') gone, json_each(gone.value, '$[2]') length
+    WHERE kind = 'DetailsDropped' AND json_valid(CAST(body AS TEXT)) AND length.key % 2 = 0
+    GROUP BY 1
+)
+SELECT name, head - coalesce(dropped.n, 0), (SELECT count(*) FROM facts WHERE log = name)
+FROM logs LEFT JOIN dropped ON dropped.log = name ORDER BY name
+"""
 
 
 class Rows(Protocol):
@@ -56,11 +67,10 @@ def broken_pages(db: Rows, *, limit: int = 5) -> list[str]:
 
 
 def broken_logs(db: Rows) -> Iterator[str]:
-    """Logs whose facts have a gap, and facts that cannot be read."""
-    counted = "SELECT name, head, (SELECT count(*) FROM facts WHERE log = name) FROM logs ORDER BY name"
-    for name, head, found in db.read(counted):
-        if head != found:
-            yield f"the log {name} has {found:,} facts, and should have {head:,}"
+    """Logs that lack facts which were not dropped as old, and facts that cannot be read."""
+    for name, should, found in db.read(_COUNTED):
+        if should != found:
+            yield f"the log {name} has {found:,} facts, and should have {should:,}"
     for log, seq, kind, version, body in _paged(db, "SELECT log, seq, kind, version, body FROM facts", "log, seq"):
         try:
             kinds.read(kind, version, body)
@@ -79,10 +89,13 @@ def bodies(db: Rows) -> Iterator[Body]:
 
 
 def results(db: Rows) -> Iterator[Result]:
-    """Every accepted result."""
+    """Every accepted result; of a run without details that of the run itself."""
     sql = "SELECT run, node, path, item, result FROM items WHERE result IS NOT NULL"
     for run, node, _, _, text in _paged(db, sql, "run, node, path, item"):
         yield Result(run, node, _VALUE.decode(text))
+    sql = "SELECT run, result FROM runs WHERE dropped_us IS NOT NULL AND result IS NOT NULL"
+    for run, text in _paged(db, sql, "run"):
+        yield Result(run, "(its result)", _VALUE.decode(text))
 
 
 def versions(db: Rows) -> Iterator[Kept]:

@@ -139,6 +139,12 @@ def dead_letters(db: Database, stream: str, *, after: int = 0, limit: int = 50) 
     return [DeadLetterRow(*row) for row in rows]
 
 
+def dead_since(db: Database, stream: str, since_us: int) -> dict[int, tuple[int, int]]:
+    """Shard → (dead letters, time of the first), of those from that time on; shards without any are left out."""
+    sql = "SELECT shard, count(*), min(at_us) FROM dead_letters WHERE stream = ? AND at_us >= ? GROUP BY shard"
+    return {shard: (n, first_us) for shard, n, first_us in db.read(sql, (stream, since_us))}
+
+
 def dead_letter(db: Database, stream: str, topic: str, partition: int, offset: int) -> DeadLetterRow | None:
     where = " WHERE stream = ? AND topic = ? AND partition = ? AND offset = ?"
     rows = db.read(_LETTERS + where, (stream, topic, partition, offset))

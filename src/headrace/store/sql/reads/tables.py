@@ -8,18 +8,20 @@ from headrace.data.facts import Part
 from headrace.store.sql.connection import Database
 from headrace.store.sql.reads.rows import build, page, plain
 
-_COLUMNS = "name, version, parts, rows, columns, run, node, item, attempt, at_us, log, seq"
+_COLUMNS = "name, version, parts, rows, columns, replaced, run, node, item, attempt, at_us, log, seq"
 _PARTS = msgspec.json.Decoder(tuple[Part, ...])
+_NAMES = msgspec.json.Decoder(tuple[str, ...])
 
 
 class TableVersionRow(msgspec.Struct, frozen=True):
-    """A version of a table: the complete list of its parts, who made it, and the fact that published it."""
+    """A version of a table: its parts, who made it, whose rows it replaced, and the fact that published it."""
 
     table: str
     version: int
     parts: tuple[Part, ...]
     rows: int
     columns: dict[str, str] | None
+    replaced: tuple[str, ...]
     run: str
     node: str
     item: int
@@ -58,4 +60,7 @@ def published_by(db: Database, run: str) -> list[TableVersionRow]:
 
 def _rows(db: Database, where: str, given: tuple[object, ...]) -> list[TableVersionRow]:
     found = db.read(f"SELECT {_COLUMNS} FROM table_versions WHERE {where}", given)
-    return [build(TableVersionRow, *row[:2], _PARTS.decode(row[2]), row[3], plain(row[4]), *row[5:]) for row in found]
+    return [
+        build(TableVersionRow, *row[:2], _PARTS.decode(row[2]), row[3], plain(row[4]), _NAMES.decode(row[5]), *row[6:])
+        for row in found
+    ]

@@ -12,6 +12,9 @@ from headrace.store.sql.connection import Database
 from headrace.store.sql.reads import streams, topics
 from headrace.store.sql.reads.rows import build, plain
 
+OUTPUT = ("TopicAppended", "TopicShaped", "TopicCompleted", "TablePublished", "DeadLettered", "ProgressMade")
+"""Kinds of facts that follow the BatchCommitted or AttemptSucceeded that they come from, in the same transaction."""
+
 
 class ReadRow(msgspec.Struct, frozen=True):
     """What an attempt read of a dataset: `pin` is a version, or offset ranges."""
@@ -43,9 +46,9 @@ def origin(db: Database, topic: str, partition: int, offset: int) -> Origin | No
     if blob is None:
         return None
     for kind, version, body in db.read(
-        "SELECT kind, version, body FROM facts WHERE log = ? AND seq < ? AND kind NOT IN ('TopicAppended',"
-        " 'TopicShaped', 'TopicCompleted', 'TablePublished', 'DeadLettered', 'ProgressMade') ORDER BY seq DESC LIMIT 1",
-        (blob.log, blob.seq),
+        "SELECT kind, version, body FROM facts WHERE log = ? AND seq < ?"
+        f" AND kind NOT IN ({', '.join('?' * len(OUTPUT))}) ORDER BY seq DESC LIMIT 1",
+        (blob.log, blob.seq, *OUTPUT),
     ):
         if kind == "BatchCommitted":
             return Origin(blob, batch=streams.batch_before(db, blob.log, blob.seq))

@@ -122,9 +122,13 @@ CREATE TABLE runs (
     cancelled_by TEXT,
     cancelled_why TEXT,
     end_why TEXT,
-    result TEXT
+    result TEXT,
+    dropped_us INTEGER,
+    has_files INTEGER NOT NULL DEFAULT 1
 ) WITHOUT ROWID;
 CREATE INDEX runs_of_pipeline ON runs (pipeline, run);
+CREATE INDEX runs_with_details ON runs (ended_us, created_us) WHERE dropped_us IS NULL;
+CREATE INDEX runs_with_files ON runs (dropped_us) WHERE dropped_us IS NOT NULL AND has_files = 1;
 CREATE INDEX runs_active ON runs (log) WHERE ended_us IS NULL;
 
 CREATE TABLE scopes (
@@ -146,6 +150,7 @@ CREATE TABLE cells (
     cancelled INTEGER NOT NULL DEFAULT 0,
     is_skipped INTEGER NOT NULL DEFAULT 0,
     why TEXT,
+    after_failure INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (run, node, path)
 ) WITHOUT ROWID;
 
@@ -168,6 +173,7 @@ CREATE TABLE items (
     error TEXT,
     detail TEXT,
     why TEXT,
+    after_failure INTEGER NOT NULL DEFAULT 0,
     log_file TEXT,
     log_start INTEGER,
     log_end INTEGER,
@@ -203,6 +209,7 @@ CREATE TABLE tables (
 CREATE TABLE table_versions (
     name TEXT NOT NULL,
     version INTEGER NOT NULL,
+    replaced TEXT NOT NULL DEFAULT '[]',
     parts TEXT NOT NULL,
     rows INTEGER NOT NULL,
     columns TEXT,
@@ -321,6 +328,7 @@ CREATE TABLE dead_letters (
     at_us INTEGER NOT NULL,
     UNIQUE (stream, topic, partition, offset)
 );
+CREATE INDEX dead_letters_by_time ON dead_letters (stream, at_us, shard);
 
 CREATE TABLE triggers (
     pipeline TEXT NOT NULL,

@@ -8,7 +8,7 @@ LOST, DOUBLED, STUCK, WRONG = "lost", "doubled", "stuck", "wrong"
 
 
 @dataclass(frozen=True)
-class Violation:
+class Breach:
     """`kind`: lost, doubled, stuck, or wrong for all else. `key` is what it is about, `where` where to look."""
 
     kind: str
