@@ -22,7 +22,7 @@ from benchmarks.result import Line, line
 
 SCENARIOS = (
     "limits", "imports", "start", "idle", "chain", "fan_out", "trigger", "many_runs", "frame", "stream_log",
-    "stream_latency", "event_run", "growth", "crowd",
+    "stream_latency", "event_run", "growth", "churn", "crowd",
 )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from headrace.definitions.project import Project
 from headrace.runs.active import Active
 from headrace.runs.commands import StartAttempt
 from headrace.runs.events import Event
-from headrace.runs.rows import ActiveRun, LeftFiles, OldDetails, Restored, RunRow
+from headrace.runs.rows import ActiveRun, LeftFiles, OldDetails, OpenRun, Restored, RunRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,10 @@ class EngineStore(LiveStore, Protocol):
     """What an engine reads besides: its own state at a start, and what others have done since."""
 
     def restore(self, log: str) -> Restored:
-        """All that an engine on this log goes on from, of one moment."""
+        """All that an engine on this log goes on from, of one moment.
+
+        Raises DamagedError where it makes no sense; but not for a run that does not.
+        """
         ...
 
     def news(self, *, limit: int = 1000) -> list[Stored]:
@@ -123,7 +126,11 @@ class EngineStore(LiveStore, Protocol):
         ...
 
     def active_run(self, run: str) -> ActiveRun | None:
-        """The rows of one run that has not ended."""
+        """The rows of one run that has not ended. Raises DamagedError where they make no sense."""
+        ...
+
+    def open_run(self, run: str) -> OpenRun | None:
+        """The same run, as far as whoever ends it from the outside needs it."""
         ...
 
     def run_row(self, run: str) -> RunRow | None: ...

@@ -21,11 +21,12 @@ from headrace.cli.main import main
 from headrace.connectors.appends import prepare
 from headrace.connectors.here import HereAccess
 from headrace.data.window import Window
-from headrace.demo import player, runner
+from headrace.demo import place, player, runner
 from headrace.demo.chaos import Chaos
+from headrace.demo.place import PROJECT
 from headrace.demo.project.flights.features import features, predict
 from headrace.demo.record import EVENT_TIMES, FIRST_DAY, Record, days, load, midnight, step
-from headrace.demo.runner import PROJECT, Played, play
+from headrace.demo.runner import Played, play
 from headrace.lineage.trace import trace
 from headrace.ports import Append
 from headrace.store.sql.engine_store import EngineSqlStore
@@ -78,7 +79,7 @@ def shortened(year: Record, folder: Path, strikes: int) -> Iterator[Shown]:
         patch.setenv("PYTHONPATH", str(folder / "lean"), prepend=os.pathsep)
         patch.setenv("HEADRACE_WORKERS", "1")
         patch.setattr(runner, "load", lambda: year)
-        patch.setattr(runner, "PROJECT", project)
+        patch.setattr(place, "PROJECT", project)
         patch.setattr(player, "days", lambda: first)
         patch.setattr(runner, "Chaos", partial(Chaos, dice=random.Random(4)))
         played = play(folder / "demo", lambda done, total, text: None, strikes=strikes)
@@ -108,7 +109,7 @@ def struck(year: Record, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 def test_the_demos_project_has_no_mistakes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runner.lay_out(tmp_path / "demo", strikes=0)
+    place.lay_out(tmp_path / "demo", strikes=0)
     monkeypatch.syspath_prepend(tmp_path / "demo")
     code = main(["check", "--project", str(tmp_path / "demo")])
     assert code == 0, capsys.readouterr().out

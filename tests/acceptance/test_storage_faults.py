@@ -164,6 +164,36 @@ def test_a_client_whose_disk_refuses_has_written_nothing_and_says_so(
     assert ids(project) == before + Counter([f"{calls}{number}"])
 
 
+@pytest.mark.parametrize("part", ["headrace.db", "artifacts", "place.json", "manifest.new"])
+@pytest.mark.parametrize(
+    ("calls", "number", "said"), [("write", errno.ENOSPC, "HR4020 the disk is full"), ("fsync", errno.EIO, "HR4080")]
+)
+def test_a_backup_on_a_disk_that_refuses_is_none(
+    served: tuple[Living, Disk], tmp_path: Path, part: str, calls: str, number: int, said: str
+) -> None:
+    project, _ = served
+    if not (project.root / ".headrace" / "artifacts").exists():
+        assert project.ended(project.trigger("tabled")) == "succeeded"
+    own = {**project.environment, "FAILING_DISK": str(tmp_path / "disk")}
+    folder = tmp_path / "kept"
+    (tmp_path / "disk").write_text(f"{calls} {folder}/{part} {number} 1\n")
+
+    def back_up() -> subprocess.CompletedProcess[str]:
+        words = [*COMMAND, "backup", str(folder)]
+        return subprocess.run(words, cwd=project.root, env=own, capture_output=True, text=True, timeout=60, check=False)
+
+    full = back_up()
+    assert full.returncode == 6, full.stderr
+    assert said in full.stderr
+    assert str(folder) in full.stderr
+    assert "Traceback" not in full.stderr
+    assert list(folder.iterdir()) == [], "nothing that could be taken for a backup"
+    none = project.command("restore", str(folder))
+    assert "HR4042 this is not a whole backup" in none.stderr
+    (tmp_path / "disk").write_text("")
+    assert back_up().returncode == 0, "the same folder, when there is space"
+
+
 @pytest.mark.parametrize(("calls", "number"), [("fsync", errno.EIO), ("write", errno.ENOSPC)])
 def test_engine_and_stream_wait_for_a_disk_that_refuses_and_lose_nothing(
     served: tuple[Living, Disk], calls: str, number: int

@@ -56,7 +56,7 @@ def investigate() -> None:
 
 investigate.on(hr.event(events, where="odd", count=3))
 """
-ALL = "doubled:0,1;trigger/investigate/event events odd"
+ALL = "doubled:0;doubled:1;trigger/investigate/event events odd"
 
 
 class Project:
@@ -192,7 +192,7 @@ def test_a_process_leaves_when_its_engine_is_gone_and_when_it_is_asked(project: 
 def test_a_second_process_waits_until_the_first_lets_go(project: Project):
     first = project.start("doubled:0")
     project.until(lambda: project.store.head("shard:doubled:0") > 0)
-    second = project.start("doubled:0,1")
+    second = project.start("doubled:0;doubled:1")
     # It asks for its shards in their order: once it has the second, it was refused the first.
     project.until(lambda: project.store.head("shard:doubled:1") > 0)
     project.append(list(range(20)))

@@ -255,7 +255,6 @@ class TestReports:
     def test_sys_exit_fails_the_attempt_and_not_the_worker(self, worker: Workers):
         failed = worker.run("leave")
         assert failed.error == "SystemExit: the task called sys.exit('done here')"
-        assert failed.reason == "exited"
         assert worker.result(worker.run("nothing")) == 1
 
     def test_a_result_that_cannot_be_stored(self, worker: Workers):
@@ -432,7 +431,7 @@ class TestCancel:
         worker.until(lambda: "asleep" in worker.log() or None)
         worker.executor.cancel("w1", 1)
         failed = worker.report()
-        assert (failed.serial, failed.reason) == (1, "cancelled")
+        assert (failed.serial, failed.error) == (1, "the run was cancelled")
         assert worker.report().serial == 2
 
     def test_a_waiting_attempt_never_begins(self, worker: Workers):
@@ -441,13 +440,13 @@ class TestCancel:
         worker.executor.cancel("w1", 2)
         reports = {(report := worker.report()).serial: report for _ in range(2)}
         assert isinstance(reports[1], Done)
-        assert reports[2].reason == "cancelled"
+        assert reports[2].error == "the run was cancelled"
 
     def test_one_that_waits_for_a_pin(self, worker: Workers):
         worker.start("read_twice")
         worker.report()
         worker.executor.cancel("w1", 1)
-        assert worker.report().reason == "cancelled"
+        assert worker.report().error == "the run was cancelled"
 
     def test_a_late_cancel_changes_nothing(self, worker: Workers):
         worker.run("nothing")

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 BATCH = {"idle": 2, "chain": 1, "fan_out": 2, "trigger": 2, "many_runs": 1, "frame": 1, "start": 4}
 STREAMS = {"stream_log": 10, "stream_latency": 2, "event_run": 2}
-ALONE = {"limits": 7, "imports": 3, "growth": 10, "crowd": 4}
+ALONE = {"limits": 7, "imports": 3, "growth": 10, "churn": 9, "crowd": 4}
 
 
 def run(module: str, *arguments: str) -> str:

@@ -414,3 +414,16 @@ class Odd:
 def test_a_store_keeps_itself_out_of_git() -> None:
     open_store(current_settings()).close()
     assert (current_settings().home / ".gitignore").read_text() == "*\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"), [({}, "HR3021 .* needs n"), ({"n": 1, "m": 2}, "HR3020 .* no parameter 'm'")]
+)
+def test_a_run_that_is_refused_says_why_and_what_to_do(arguments: dict[str, int], why: str) -> None:
+    @hr.pipeline
+    def counted(n: int) -> list[int]:
+        return numbers(n)
+
+    with pytest.raises(RunFailedError, match=f"counted did not start: {why}") as caught:
+        run_here(counted, arguments)
+    assert caught.value.cure

@@ -16,7 +16,8 @@ from headrace.data.window import Window
 from headrace.definitions.nodes import Node, Ref
 from headrace.definitions.project import PipelineDef, Project
 from headrace.engine.listener import Listener
-from headrace.engine.loop import Engine, EngineOptions
+from headrace.engine.loop import Engine
+from headrace.engine.options import EngineOptions
 from headrace.errors import RunFailedError, StoreError
 from headrace.executors.attempt import AttemptRunner
 from headrace.executors.here import HereCrew
@@ -30,6 +31,8 @@ from headrace.ports import Clock
 from headrace.runs import facts as f
 from headrace.runs.creation import reached, run_window
 from headrace.runs.events import Event, RunAsked
+from headrace.runs.refusal import Refusal
+from headrace.runs.rows import RUN_LOGS, run_file
 from headrace.settings import Settings
 from headrace.store.sql.engine_store import EngineSqlStore
 from headrace.store.sql.reads import runs as run_rows
@@ -126,8 +129,8 @@ def run_loaded(
     """
     clock = clock or SystemClock()
     definition = loaded.project.pipelines[name]
-    log = f"run:{clock.now_us():x}-{secrets.token_hex(3)}"
-    file = log.replace(":", "-")
+    log = f"{RUN_LOGS}{clock.now_us():x}-{secrets.token_hex(3)}"
+    file = run_file(log)
     told = _Told(on_facts)
     with ExitStack() as opened, ExitStack() as held:
         store = open_store(settings)
@@ -162,7 +165,8 @@ def run_loaded(
                 raise
             raise _left_open(error, told.run) from error
         if told.ended is None:
-            raise RunFailedError(f"{name} did not start: {told.refusal or 'the request was refused'}")
+            refusal = told.refusal
+            raise RunFailedError(f"{name} did not start: {refusal}", cure=None if refusal is None else refusal.cure)
         store.database.stop_writing()  # the run may be dropped in the middle of a write of another one
         run = HereRun(told.ended.run, told.ended.state, store, parts, definition)
         opened.pop_all()  # the run keeps it, for its values
@@ -175,7 +179,7 @@ class _Told(Listener):
     def __init__(self, on_facts: OnFacts | None) -> None:
         self.run: str | None = None
         self.ended: f.RunEnded | None = None
-        self.refusal = ""
+        self.refusal: Refusal | None = None
         self._on_facts = on_facts
 
     def heard(self, facts: Sequence[Fact]) -> None:
@@ -184,10 +188,11 @@ class _Told(Listener):
                 self.run = fact.run
             elif isinstance(fact, f.RunEnded):
                 self.ended = fact
-            elif isinstance(fact, f.EventRejected):
-                self.refusal = self.refusal or fact.error
         if self._on_facts is not None:
             self._on_facts(facts)
+
+    def refused(self, refusal: Refusal) -> None:
+        self.refusal = refusal
 
 
 def _left_open(error: StoreError, run: str) -> StoreError:
@@ -199,7 +204,7 @@ def _left_open(error: StoreError, run: str) -> StoreError:
 
 def _right_to(settings: Settings, log: str) -> Right:
     """The right to a log, by which others see that this process lives. Raises StoreError where another has it."""
-    path = settings.locks / f"{log.replace(':', '-')}.lock"
+    path = settings.locks / f"{run_file(log)}.lock"
     right = take_right(path)
     if right is None:
         held = f"process {holder_of(path)} has the right to the log {log}"

@@ -16,11 +16,12 @@ from headrace.graph.loaded import Loaded
 from headrace.graph.project import load_project
 from headrace.host import whereabouts
 from headrace.host.clock import SystemClock
-from headrace.host.rights import holder_of
+from headrace.host.rights import ENGINE_LOCK, holder_of
 from headrace.settings import Settings, read_settings
 from headrace.storage.local import LocalStorage
 from headrace.store.sql import failures
 from headrace.store.sql.engine_store import EngineSqlStore
+from headrace.store.sql.store import SqlStore
 
 HERE = "local"  # the code version of what runs in process: the code as it is there
 
@@ -48,7 +49,7 @@ def open_store(settings: Settings) -> EngineSqlStore:
         raise failures.plain(error, str(settings.home)) from error
     is_new = not settings.database.exists()
     store = EngineSqlStore(settings.database)
-    if not is_new and holder_of(settings.locks / "engine.lock") is None:
+    if not is_new and holder_of(settings.locks / ENGINE_LOCK) is None:
         try:
             store.database.refuse_broken_wal()  # an engine that lives has looked, and reads what it wrote
         except StoreError:
@@ -59,7 +60,7 @@ def open_store(settings: Settings) -> EngineSqlStore:
     return store
 
 
-def make_holdings(settings: Settings, store: EngineSqlStore, project: Project, code: str) -> Holdings:
+def make_holdings(settings: Settings, store: SqlStore, project: Project, code: str) -> Holdings:
     """What a process may read of the project's data."""
     return Holdings(
         store.database,

@@ -13,7 +13,8 @@ from headrace.definitions import project as definitions
 from headrace.engine.code import code_hash, package_place
 from headrace.engine.loader import load_code
 from headrace.engine.loading import Loading
-from headrace.engine.loop import Engine, EngineOptions
+from headrace.engine.loop import Engine
+from headrace.engine.options import EngineOptions
 from headrace.engine.retention import Retention
 from headrace.engine.service import Service, ServiceListener
 from headrace.engine.supervisor import StreamSupervisor
@@ -23,8 +24,10 @@ from headrace.host import whereabouts
 from headrace.host.clock import SystemClock
 from headrace.host.doorbell import Doorbell, doorbell_path, ring
 from headrace.host.rights import is_backed_up, take_engine_right
+from headrace.ports import Clock
 from headrace.settings import Settings
 from headrace.shards.files import shard_file
+from headrace.shards.hand import left_in_hand
 from headrace.storage.local import LocalStorage
 from headrace.storage.run_files import LocalRunFiles
 from headrace.store.sql.engine_store import EngineSqlStore
@@ -93,12 +96,13 @@ def _service(
         code_folder=settings.code,
         locks=settings.locks,
         lock_of=lambda log: shard_file(settings.locks, log, "lock"),
+        hand_of=lambda log: left_in_hand(shard_file(settings.locks, log, "hand")),
         stream_processes=settings.stream_processes,
         notice=notice,
     )
 
 
-def _retention(settings: Settings, store: EngineSqlStore, clock: SystemClock) -> Retention | None:
+def _retention(settings: Settings, store: EngineSqlStore, clock: Clock) -> Retention | None:
     if settings.retention_us is None:
         return None
     files = LocalRunFiles(LocalStorage(settings.artifacts), settings.logs, lambda: is_backed_up(settings.locks))

@@ -19,7 +19,7 @@ Upcast = Callable[[list[Any]], list[Any]]
 class Fact(msgspec.Struct, frozen=True, array_like=True):
     """Base of all facts. Names are past tense; `at_us` (UTC microseconds) is given by the decider, never by the store.
 
-    `lasting` facts are kept for ever; attempt-level ones may be dropped by retention once sealed.
+    `lasting` facts are kept for ever. Of the others those about a run are dropped with its details, once it is old.
     """
 
     version: ClassVar[int] = 1

@@ -65,14 +65,15 @@ def backfill(
     texts = params.given(words, flags)
     chosen = id or make_id(now_us(), secrets.randbits(25))
     with open_here(common, writes=not dry_run) as here:
-        definition = here.project.pipelines[known("pipeline", pipeline, here.project.pipelines)]
+        definition = here.project.pipelines[known("pipeline", pipeline, here.project.pipelines, here=here)]
         values = params.typed(definition, texts)
         params.window(definition, window)  # a pipeline that takes none would do the same work again and again
         windows = windows_of(definition, Window(*window), every)
         if dry_run:
             _show_windows(chosen, windows, common)
             return 0
-        asked = [_ask(here, pipeline, values, chosen, one) for one in windows]
+        waits_s = None if no_wait else timeout
+        asked = [_ask(here, pipeline, values, chosen, one, waits_s) for one in windows]
         results = [{"window": one, **_outcome(here, one_asked, no_wait, timeout)} for one, one_asked in asked]
     if common.json:
         show_json({"backfill": chosen, "pipeline": pipeline, "runs": results})
@@ -117,7 +118,12 @@ def windows_of(definition: PipelineDef, stretch: Window, every: str | None) -> l
 
 
 def _ask(
-    here: Here, pipeline: str, values: dict[str, Any], backfill: str, window: tuple[int, int]
+    here: Here,
+    pipeline: str,
+    values: dict[str, Any],
+    backfill: str,
+    window: tuple[int, int],
+    waits_s: float | None,
 ) -> tuple[tuple[int, int], Asked]:
     key = f"backfill:{pipeline}:{backfill}:{window[0]}-{window[1]}"
     body = {
@@ -129,7 +135,7 @@ def _ask(
         "cause": "backfill",
         "key": key,
     }
-    return window, ask(here, "trigger", body, key=key)
+    return window, ask(here, "trigger", body, key=key, waits_s=waits_s)
 
 
 def _outcome(here: Here, asked: Asked, no_wait: bool, timeout_s: float) -> dict[str, Any]:

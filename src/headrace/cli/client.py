@@ -22,6 +22,7 @@ from headrace.errors import (
 from headrace.host.doorbell import doorbell_path, ring
 from headrace.host.failpoints import reach
 
+WAITS_UNTIL = "waits_until_us"  # in a request: until then (UTC) its client waits for the answer, and tells it
 _POLL_S = 0.02
 _BY_CODE: dict[str, type[HeadraceError]] = {
     "HR1": ProjectError,
@@ -42,15 +43,19 @@ class Asked:
     verb: str
 
 
-def ask(here: Here, verb: str, body: dict[str, Any], *, key: str | None = None) -> Asked:
+def ask(here: Here, verb: str, body: dict[str, Any], *, key: str | None = None, waits_s: float | None = None) -> Asked:
     """Write the request: it survives everything from here on. The same `key` is the same request.
+
+    Who will wait `waits_s` seconds for the answer says so, and what it is told is no news to `headrace why`.
 
     Raises at once, and writes nothing, where no engine is alive and one would refuse it by what the rows say.
     """
     if here.engine is None:
         refuse_early(here, verb, body)
     chosen = key or f"{verb}:{secrets.token_hex(8)}"
-    request = here.store.ask(verb, {**body, "by": user()}, key=chosen, at_us=now_us())
+    at_us = now_us()
+    waits = {} if waits_s is None or here.engine is None else {WAITS_UNTIL: at_us + int(waits_s * 1_000_000)}
+    request = here.store.ask(verb, {**body, **waits, "by": user()}, key=chosen, at_us=at_us)
     ring(doorbell_path(here.settings.home))
     reach("client.after_asking")
     if here.engine is None:
@@ -86,6 +91,6 @@ def ask_and_wait(
     here: Here, verb: str, body: dict[str, Any], *, no_wait: bool, timeout_s: float
 ) -> tuple[Asked, Any | None]:
     """The request, and its answer: None with `no_wait`, and where no engine is alive that could give one."""
-    asked = ask(here, verb, body)
+    asked = ask(here, verb, body, waits_s=None if no_wait else timeout_s)
     is_over = no_wait or here.engine is None
     return asked, None if is_over else answer(here, asked, timeout_s=timeout_s)

@@ -8,7 +8,7 @@ from headrace.cli.here import Here, open_here
 from headrace.cli.names import known
 from headrace.cli.output import notice, show_fields, show_json, show_table
 from headrace.cli.parser import PLAIN, Common, make_app
-from headrace.cli.words import count, local
+from headrace.cli.words import count, headline, local
 from headrace.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -18,34 +18,35 @@ app = make_app("dead-letters", "Dead letters: rows that a stream could not proce
 
 
 @app.command
-def ls(stream: str | None = None, /, *, after: int = 0, limit: int = 20, common: Common = PLAIN) -> None:
-    """Dead letters of one stream, or of all, oldest first.
+def ls(stream: str | None = None, /, *, before: int | None = None, limit: int = 20, common: Common = PLAIN) -> None:
+    """Dead letters of one stream, or of all, newest first.
 
     Parameters
     ----------
     stream
         The stream; all of them without it.
-    after
+    before
         The id of the last letter of the page before.
     limit
-        How many per stream, at most 1000.
+        How many, at most 1000; 20 without it.
     """
     from headrace.store.sql.reads import streams
 
     with open_here(common) as here:
-        names = sorted({*here.project.streams, *(shard.stream for shard in streams.shards(here.db))})
-        chosen = names if stream is None else [known("stream", stream, names)]
-        letters = [x for name in chosen for x in streams.dead_letters(here.db, name, after=after, limit=limit)]
-        total = sum(shard.dead for shard in streams.shards(here.db) if shard.stream in chosen)
+        shards = streams.shards(here.db)
+        if stream is not None:
+            known("stream", stream, {*here.project.streams, *(shard.stream for shard in shards)}, here=here)
+        letters = streams.newest_dead_letters(here.db, stream, before=before, limit=limit)
+        total = sum(shard.dead for shard in shards if stream in (None, shard.stream))
     if common.json:
         return show_json(letters)
     show_table(
         ("ID", "STREAM", "ROW", "REASON", "ERROR"),
-        [(x.id, x.stream, f"{x.topic}/{x.partition}/{x.offset}", x.reason, _last_line(x.error)) for x in letters],
+        [(x.id, x.stream, f"{x.topic}/{x.partition}/{x.offset}", x.reason, headline(x.error)) for x in letters],
         empty="no dead letters",
     )
     if total > len(letters) and letters:
-        notice(f"{len(letters)} of {count(total, 'dead letter')}: go on with  --after {letters[-1].id}")
+        notice(f"{len(letters)} of {count(total, 'dead letter')}; older ones: --before {letters[-1].id}, or --limit N")
     return None
 
 
@@ -80,18 +81,13 @@ def show(row: str, /, *, common: Common = PLAIN) -> None:
 def _found(here: Here, row: str) -> DeadLetterRow | None:
     from headrace.store.sql.reads import streams
 
-    names = sorted({shard.stream for shard in streams.shards(here.db)})
     parts = row.split("/")
     if row.isdecimal():
-        nearest = (streams.dead_letters(here.db, name, after=int(row) - 1, limit=1) for name in names)
-        return next((letter for page in nearest for letter in page if letter.id == int(row)), None)
+        nearest = streams.newest_dead_letters(here.db, before=int(row) + 1, limit=1)
+        return next((letter for letter in nearest if letter.id == int(row)), None)
     if len(parts) not in (3, 4) or not (parts[-1].isdecimal() and parts[-2].isdecimal()):
         return None
     topic, partition, offset = parts[-3], int(parts[-2]), int(parts[-1])
-    chosen = [parts[0]] if len(parts) == 4 else names
+    chosen = [parts[0]] if len(parts) == 4 else sorted({shard.stream for shard in streams.shards(here.db)})
     letters = (streams.dead_letter(here.db, name, topic, partition, offset) for name in chosen)
     return next((letter for letter in letters if letter is not None), None)
-
-
-def _last_line(text: str) -> str:
-    return text.strip().rpartition("\n")[2]

@@ -36,7 +36,8 @@ def demo(
     speed
         How many times faster than real time; as fast as it goes without it.
     keep
-        The folder for the project, its store and the report: headrace-demo without it.
+        The folder for the project, its store and the report: headrace-demo without it. An earlier demo there is
+        replaced when this one is whole; a folder that holds anything else is refused.
     """
     from importlib.util import find_spec
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from types import FrameType
 
 from headrace.base.facts import Fact
 from headrace.cli.here import now_us, project_settings
-from headrace.cli.news import line_of
-from headrace.cli.output import show_json, show_line
+from headrace.cli.news import line_of, still_waiting
+from headrace.cli.output import Unread, show_json, show_line
 from headrace.cli.parser import PLAIN, Common, make_app
+from headrace.cli.telling import Telling
 from headrace.cli.watch import watching
 from headrace.cli.words import clock
 from headrace.errors import SettingsError
@@ -62,9 +64,10 @@ def dev(
         os.environ["HEADRACE_ENV"] = settings.env  # the processes that the engine starts read it
     show = _Lines(as_json=common.json)
     env = f", env {settings.env}" if settings.env else ""
-    with stopping(
-        lambda: ring(doorbell_path(settings.home))
-    ) as should_stop:  # before a word invites anybody to stop it
+    with (
+        redirect_stdout(Unread(sys.stdout)),
+        stopping(lambda: ring(doorbell_path(settings.home))) as should_stop,  # before a word invites anybody to stop it
+    ):
         show.notice(f"{settings.name}{env}: {settings.root}, {settings.workers} workers, store {settings.home}")
         if not settings.workers:
             show.notice("no run is worked on: there are no workers (workers = 0)")
@@ -101,19 +104,32 @@ def stopping(wake: Callable[[], object] = lambda: None) -> Generator[Callable[[]
 
 
 class _Lines:
-    """Prints what the engine says, one line each."""
+    """Prints what the engine says, one line each. That one cannot be printed ends nothing."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
+        self._telling = Telling(self._say)
 
     def facts(self, facts: Sequence[Fact]) -> None:
         for fact in facts:
-            if self._as_json:
-                show_json({"at_us": now_us(), "kind": fact.kind, "fact": fact})
-            elif (line := line_of(fact)) is not None:
-                show_line(f"{clock(now_us())} {line[0]}", line[1])
+            self._telling.tell(self._show, fact)
+        if not self._as_json:
+            self._telling.tell(self._show_waiting, facts)
 
     def notice(self, text: str) -> None:
+        self._telling.tell(self._say, text)
+
+    def _show(self, fact: Fact) -> None:
+        if self._as_json:
+            show_json({"at_us": now_us(), "kind": fact.kind, "fact": fact})
+        elif (line := line_of(fact)) is not None:
+            show_line(f"{clock(now_us())} {line[0]}", line[1])
+
+    def _show_waiting(self, facts: Sequence[Fact]) -> None:
+        for line in still_waiting(facts):
+            show_line(f"{clock(now_us())} {line}", "waiting")
+
+    def _say(self, text: str) -> None:
         if self._as_json:
             show_json({"at_us": now_us(), "notice": text})
         else:

@@ -14,7 +14,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headrace.cli.here import ENGINE_LOCK, loaded, settings_of
+from headrace.cli.here import loaded, settings_of
 from headrace.cli.output import show_json, show_line
 from headrace.cli.parser import PLAIN, Common, make_app
 from headrace.cli.words import length, size
@@ -194,7 +194,7 @@ def _rejected(db: Database) -> Iterator[Finding]:
 
 def holders(settings: Settings) -> Iterator[Finding]:
     """Who holds the rights of this project."""
-    from headrace.host.rights import holder_of
+    from headrace.host.rights import ENGINE_LOCK, holder_of
 
     pid = holder_of(settings.locks / ENGINE_LOCK)
     if pid is None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from headrace.errors import NotFoundError, RefusedError
-
 if TYPE_CHECKING:
     from headrace.cli.here import Here
     from headrace.store.sql.reads.inbox import RequestRow
@@ -35,34 +33,39 @@ def refuse_early(here: Here, verb: str, body: dict[str, Any]) -> None:
 
 
 def _cancel(here: Here, run: str) -> None:
+    from headrace.runs.asking import not_running
     from headrace.store.sql.reads import runs
 
     row = runs.run(here.db, run)
     if row is not None and row.ended_us is not None:
-        raise RefusedError(
-            f"run {run} has ended ({row.state}): there is nothing to cancel",
-            cure=f"headrace runs show {run}",
-            code="HR3010",
-        )
+        raise not_running(run, row.state)
 
 
 def _retry(here: Here, body: dict[str, Any]) -> None:
     from headrace.engine.requests import request_event
     from headrace.ports import Request
+    from headrace.runs.asking import check_retry
+    from headrace.runs.events import RetryAsked
     from headrace.store.sql.engine_store import EngineSqlStore
     from headrace.store.sql.reads.project import current_code
 
     code = current_code(here.db)
     store = here.store
     assert isinstance(store, EngineSqlStore), "whoever asks has opened the store for writing"
-    request_event(Request(0, "", "retry", body, 0), store, "" if code is None else code.code)
+    event = request_event(Request(0, "", "retry", body, 0), store, "" if code is None else code.code)
+    assert isinstance(event, RetryAsked)
+    check_retry(event)
 
 
 def _alias(here: Here, model: str, alias: str, version: int | None) -> None:
+    from headrace.runs.events import AliasAsked
+    from headrace.runs.training import alias_target
     from headrace.store.sql.reads import models
 
     newest = models.versions(here.db, model, limit=1)
-    if not newest:
-        raise NotFoundError(f"the model {model!r} has no version", cure="headrace models ls", code="HR2040")
-    if version is not None and version == models.alias(here.db, model, alias):
-        raise RefusedError(f"version {version} of {model} is the {alias} already", code="HR3032")
+    alias_target(
+        AliasAsked(model, alias, version, by=""),
+        last=newest[0].version if newest else 0,
+        current=models.alias(here.db, model, alias) or 0,
+        served=models.champions(here.db, model),
+    )

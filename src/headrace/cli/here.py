@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from headrace.store.sql.connection import Database
     from headrace.store.sql.store import SqlStore
 
-ENGINE_LOCK = "engine.lock"
-
 
 @dataclass(frozen=True)
 class Here:
@@ -40,7 +38,7 @@ class Here:
     @property
     def engine(self) -> int | None:
         """Pid of the living engine; None where there is none."""
-        from headrace.host.rights import holder_of
+        from headrace.host.rights import ENGINE_LOCK, holder_of
 
         return holder_of(self.settings.locks / ENGINE_LOCK)
 
@@ -66,6 +64,12 @@ class Here:
                 raise
             notice(f"the code does not load ({error.where}): this is about the version deployed last; headrace check")
             return deployed
+
+    def is_undeployed(self, kind: str, name: str) -> bool:
+        """Whether the files declare a thing of that kind and name, beside an engine that serves what they were before."""
+        if self.engine is None or not self.settings.is_project:
+            return False
+        return name in getattr(loaded(self.settings).project, f"{kind}s")
 
 
 def settings_of(common: Common) -> Settings:
@@ -106,12 +110,17 @@ def no_project(settings: Settings) -> SettingsError:
     )
 
 
+def tell_store(settings: Settings) -> None:
+    """Say where the store is, where there is none yet and no project that it would be looked for in."""
+    if not settings.is_project and not settings.database.exists():
+        notice(f"no {FILE} here or above: {settings.home} is the store")
+
+
 @contextmanager
 def open_here(common: Common, *, writes: bool = False) -> Generator[Here]:
     """Open the project's store. Who only reads makes no store where there is none: an empty one stands in for it."""
     settings = settings_of(common)
-    if not settings.is_project and not settings.database.exists():
-        notice(f"no {FILE} here or above: {settings.root / '.headrace'} is the store")
+    tell_store(settings)
     if writes:
         from headrace.app.opening import open_store
 
@@ -136,7 +145,11 @@ def loaded(settings: Settings) -> Loaded:
 
 def sound(settings: Settings) -> Loaded:
     """The same, where mistakes cannot be lived with. Raises ProjectError for the first one."""
-    found = loaded(settings)
+    return free_of_mistakes(loaded(settings))
+
+
+def free_of_mistakes(found: Loaded) -> Loaded:
+    """What was loaded. Raises ProjectError for the first mistake in it."""
     errors = [problem for problem in found.problems if problem.level == "error"]
     if errors:
         first = errors[0]

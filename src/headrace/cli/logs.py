@@ -1,4 +1,4 @@
-"""`headrace logs`: what the tasks of a run have printed, from the log files of the workers."""
+"""`headrace logs`: what the tasks of a run have printed, from the log files of the workers; and what streams have."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from headrace.cli.here import Here, open_here
 from headrace.cli.names import known, run_named
 from headrace.cli.output import notice, show_json, show_line
 from headrace.cli.parser import PLAIN, Common, make_app
+from headrace.cli.stream_logs import show_stream_log
 from headrace.cli.tasks import dropped, graph_of
+from headrace.cli.words import length
 from headrace.executors.output import newest_log
 from headrace.runs import facts as f
+from headrace.runs.rows import RUN_LOGS, run_file
 
 app = make_app("logs", "Show what the tasks of a run have printed.")
 
@@ -38,22 +41,26 @@ def logs(
 ) -> None:
     """Show what the tasks of a run have printed, attempt by attempt; and the traceback of what failed.
 
-    With --json each line is an object: {"task", "item", "attempt", "state", "line"}.
+    Of a stream it is the end of the log of its process, which is that of other streams too.
+
+    With --json each line is an object: {"task", "item", "attempt", "state", "line"}; of a stream {"process", "line"}.
 
     Parameters
     ----------
     run
-        A run's id, a pipeline's name for its newest run, or the word last.
+        A run's id, a pipeline's name for its newest run, or the word last. Or a stream's name.
     task
         Only this task.
     follow
-        Go on with what running tasks print, until the run ends.
+        Go on with what running tasks print, until the run ends, or with what the stream prints.
     item
         Only this item of a map: 3, or 3.0 in nested maps.
     """
     from headrace.store.sql.reads import runs
 
     with open_here(common) as here:
+        if _is_stream(here, run):
+            return show_stream_log(here, run, follow=follow, as_json=common.json)
         row = run_named(here, run)
         if task is not None:
             names = [node.name for node in graph_of(here, row).nodes] or [c.node for c in runs.cells(here.db, row.run)]
@@ -70,6 +77,16 @@ def logs(
         elif not shown and not follow:
             yet = " yet" if row.ended_us is None else ""
             notice(f"nothing was printed{yet} by {task or 'the tasks'} of run {row.run}: headrace why {row.run}")
+        if follow and (ended := runs.run(here.db, row.run)) is not None and ended.ended_us is not None:
+            notice(f"run {ended.run} {ended.state} in {length(ended.ended_us - ended.created_us)}")
+    return None
+
+
+def _is_stream(here: Here, name: str) -> bool:
+    """Whether the name is a stream's, and no run answers to it."""
+    from headrace.store.sql.reads import runs
+
+    return name in here.project.streams and not runs.runs(here.db, pipeline=name, limit=1)
 
 
 class _Running(NamedTuple):
@@ -149,12 +166,17 @@ class _Reader:
         detail = (fact.detail or fact.error).splitlines() if isinstance(fact, f.AttemptFailed) else []
         if isinstance(fact, f.AttemptLost):
             detail = [fact.why]
-        if not lines and not detail:
+        was_live = fact.log is not None and self._was_live(fact.log)
+        if not lines and not detail and not was_live:
             return False
         self._head(fact.node, place, fact.attempt, state)
         for line in (*lines, *detail):
             self._line(fact.node, place, fact.attempt, state, line)
         return True
+
+    def _was_live(self, span: f.LogSpan) -> bool:
+        """Whether a part of it was shown while the attempt ran: then a last line says how that ended."""
+        return any(first < span.end and end > span.start for first, end in self.live.get(span.file, []))
 
     def _text(self, span: f.LogSpan | None) -> list[str]:
         if span is None:
@@ -195,7 +217,7 @@ def _begun(here: Here) -> list[_Running]:
     first: dict[str, tuple[int, _Running]] = {}
     for run, node, path, item, attempt, given, log in output.begun(here.db):
         worker, _, serial = given.partition("#")
-        name = f"{log.replace(':', '-') if log.startswith('run:') else worker}.log"
+        name = f"{run_file(log) if log.startswith(RUN_LOGS) else worker}.log"
         file = newest_log(here.settings.logs / name).name
         found = (int(serial or 0), _Running(run, node, path, item, attempt, worker, file))
         first[file] = min(first.get(file, found), found)

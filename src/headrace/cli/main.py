@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -14,6 +15,7 @@ from headrace.cli.output import silence
 from headrace.errors import HeadraceError, SettingsError, StoreError
 
 INTERRUPTED = 130
+_OF_COMMANDS = ("--json", "--env", "--project")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -73,8 +75,17 @@ def _check_text(words: list[str]) -> None:
             ) from None
 
 
+def _too_early(words: list[str]) -> SettingsError:
+    """The error for options in front of the command, with the line as it was meant."""
+    at = next((at for at, word in enumerate(words) if word in COMMANDS), len(words))
+    meant = ["headrace", *(words[at:] or ["COMMAND"]), *words[:at]]
+    return SettingsError(f"{words[0]} goes after the command", cure=shlex.join(meant), code="HR1350")
+
+
 def _call(words: list[str]) -> int:
     name = words[0]
+    if name.partition("=")[0] in _OF_COMMANDS:
+        raise _too_early(words)
     if name not in COMMANDS:
         raise SettingsError(
             f"there is no command {name!r}{near(name, COMMANDS)}", cure="headrace --help", code="HR1350"

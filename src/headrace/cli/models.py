@@ -11,6 +11,7 @@ from headrace.cli.names import known
 from headrace.cli.output import show_fields, show_json, show_line, show_table
 from headrace.cli.parser import PLAIN, Common, Wait, make_app
 from headrace.cli.words import local
+from headrace.definitions.project import CHAMPION
 from headrace.runs.reasons import evidence_in_words
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 app = make_app("models", "Models: their versions, which one serves and why, and moving it by hand.")
 
-CHAMPION = "champion"
 _ONLY_IN_JSON = ("_se", "log_loss", "accuracy", ":false_alarms")
 
 
@@ -65,7 +65,7 @@ def show(name: str, /, *, limit: int = 20, common: Common = PLAIN) -> None:
     from headrace.store.sql.reads import models
 
     with open_here(common) as here:
-        known("model", name, {*here.project.models, *(row.model for row in models.models(here.db))})
+        known("model", name, {*here.project.models, *(row.model for row in models.models(here.db))}, here=here)
         versions = models.versions(here.db, name, limit=limit)
         history = models.alias_history(here.db, name, limit=1000)
         asks = models.asks(here.db, name, limit=limit)
@@ -153,7 +153,7 @@ def _move(name: str, alias: str, version: int | None, no_wait: bool, timeout: fl
     from headrace.store.sql.reads import models
 
     with open_here(common, writes=True) as here:
-        known("model", name, {*here.project.models, *(row.model for row in models.models(here.db))})
+        known("model", name, {*here.project.models, *(row.model for row in models.models(here.db))}, here=here)
         body = {"model": name, "alias": alias, "version": version}
         asked, answer = ask_and_wait(here, "alias", body, no_wait=no_wait, timeout_s=timeout)
         now = None if answer is None else models.alias(here.db, name, alias)

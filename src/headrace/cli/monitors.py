@@ -51,7 +51,7 @@ def show(name: str, /, *, limit: int = 20, common: Common = PLAIN) -> None:
     from headrace.store.sql.reads import monitors
 
     with open_here(common) as here:
-        definition = here.project.monitors[known("monitor", name, here.project.monitors)]
+        definition = here.project.monitors[known("monitor", name, here.project.monitors, here=here)]
         windows = monitors.windows(here.db, name, limit=limit)
         streaks = [row for row in monitors.streaks(here.db) if row.asker.startswith(f"{name}:")]
     if common.json:

@@ -17,24 +17,31 @@ LAST = "last"
 _SAME_SECOND = 200
 
 
-def known(kind: str, name: str, names: Iterable[str], *, cure: str | None = None) -> str:
+def known(kind: str, name: str, names: Iterable[str], *, cure: str | None = None, here: Here | None = None) -> str:
     """The name itself. Raises NotFoundError, with the near match, where it is none of `names`.
 
-    The cure is the kind's own listing unless another one is given.
+    The cure is the kind's own listing unless another one is given. With `here` the error tells what was saved and is
+    not deployed yet from what is nowhere.
     """
     names = sorted(names)
     if name in names:
         return name
+    if here is not None and here.is_undeployed(kind, name):
+        raise NotFoundError(
+            f"there is no {kind} {name!r} yet: the code has it, and the engine has not deployed that code",
+            cure="try it again in a few seconds; `headrace dev` says when it has loaded the code, or why it cannot",
+            code="HR2010",
+        )
     raise NotFoundError(
         f"there is no {kind} {name!r}{near(name, names)}", cure=cure or f"headrace {kind}s ls", code="HR2010"
     )
 
 
-def known_pipeline(name: str, project: Project) -> str:
+def known_pipeline(name: str, project: Project, here: Here | None = None) -> str:
     """The pipeline's name. Raises NotFoundError that also says where pipelines are looked for."""
     modules = ", ".join(project.modules)
     cure = f"headrace pipelines ls; they are those of {modules}. Of another file: headrace run FILE.py:{name}"
-    return known("pipeline", name, project.pipelines, cure=cure if modules else None)
+    return known("pipeline", name, project.pipelines, cure=cure if modules else None, here=here)
 
 
 def run_named(here: Here, text: str) -> RunRow:

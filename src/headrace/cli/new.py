@@ -1,8 +1,9 @@
-"""`headrace new`: a project that runs, as five commented files."""
+"""`headrace new`: a project that runs, as a few commented files."""
 
 from __future__ import annotations
 
 import importlib.util
+import shlex
 import sys
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -37,7 +38,7 @@ def new(folder: Path, /, *, common: Common = PLAIN) -> None:
             code="HR3050",
         )
     written = write(folder, package)
-    steps = [f"cd {folder}", "headrace check", "headrace run nightly"]
+    steps = [f"cd {shlex.quote(str(folder))}", "headrace check", "headrace run nightly"]
     if common.json:
         return show_json({"project": str(folder.resolve()), "package": package, "files": written, "next": steps})
     for name in written:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from headrace.base.facts import Fact
-from headrace.cli.words import count, length, span
+from headrace.cli.words import count, length, local, span
 from headrace.data.facts import TablePublished
 from headrace.models.facts import AliasMoved, RetrainAsked, VersionRegistered, VersionRejected, WindowJudged
 from headrace.runs import facts as f
@@ -22,9 +24,10 @@ def line_of(fact: Fact) -> tuple[str, str] | None:
             about = f" for {span(fact.window)}" if fact.window else ""
             why = f" ({evidence_in_words(fact.why)})" if fact.why else ""
             return f"run {fact.run} of {fact.pipeline} by {fact.cause}{about}{why}", ""
+        case f.RunReady() if fact.missing:
+            return f"run {fact.run} waits no longer for {', '.join(fact.missing)}: ready_within is over", "warn"
         case f.RunEnded():
-            why = fact.why.removeprefix(f"{fact.state}: ")
-            return f"run {fact.run} {fact.state}{': ' + why if why else ''}", fact.state
+            return f"run {fact.run} {fact.state}{': ' + fact.why if fact.why else ''}", fact.state
         case f.AttemptFailed():
             again = "" if fact.retry_at_us is None else f"; again in {length(fact.retry_at_us - fact.at_us)}"
             return f"run {fact.run} {fact.node} failed (attempt {fact.attempt}): {fact.error}{again}", "failed"
@@ -34,6 +37,11 @@ def line_of(fact: Fact) -> tuple[str, str] | None:
             return f"run {fact.run} is cancelled by {fact.by}", "warn"
         case f.RunRetried():
             return f"run {fact.run} goes again, asked by {fact.by}", ""
+        case f.DetailsDropped():
+            return (
+                f"the details of {count(len(fact.runs), 'run')} that ended before {local(fact.before_us)} are dropped",
+                "",
+            )
         case f.PipelinePaused():
             return f"{fact.pipeline} is {'paused' if fact.is_paused else 'active'}, asked by {fact.by}", "warn"
         case f.TriggerSuppressed():
@@ -50,6 +58,14 @@ def line_of(fact: Fact) -> tuple[str, str] | None:
             return f"an event was rejected: {fact.error}", "failed"
         case _:
             return _of_data(fact)
+
+
+def still_waiting(facts: Sequence[Fact]) -> Iterator[str]:
+    """A line for each run of one commit that has begun to wait for its topics."""
+    ready = {fact.run for fact in facts if isinstance(fact, f.RunReady)}
+    for fact in facts:
+        if isinstance(fact, f.RunCreated) and fact.waits and fact.run not in ready:
+            yield f"run {fact.run} waits for {', '.join(fact.waits)}: headrace why {fact.run}"
 
 
 def _of_data(fact: Fact) -> tuple[str, str] | None:
@@ -72,7 +88,7 @@ def _of_data(fact: Fact) -> tuple[str, str] | None:
             why = f" ({fact.why})" if fact.why else ""
             return f"{fact.monitor}: {span(fact.window)} {verdict}, {count(fact.n, 'row')}{why}", "warn" if over else ""
         case ShardHeld():
-            if not fact.why:
+            if fact.goes_on:
                 return f"stream {fact.stream}/{fact.shard} goes on", ""
             state = "stopped" if fact.stopped else "held"
             return f"stream {fact.stream}/{fact.shard} is {state}: {fact.why}", state

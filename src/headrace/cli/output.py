@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
+_UNBROKEN = 100_000  # columns: rows that a program reads, or `grep`, are not broken
 _STYLES = {
     "succeeded": "green",
     "champion": "green",
@@ -35,7 +36,7 @@ def show_json(value: Any) -> None:
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
-    """A table without lines that fits the terminal (80 columns without one).
+    """A table without lines that fits the terminal; where there is none, each row is one line, however long.
 
     A column whose name begins with "#" is of numbers; the first column is never broken, so that it can be copied.
     Without rows `empty` is said instead, on standard error.
@@ -57,7 +58,14 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empt
         )
     for row in body:
         table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
-    _console().print(table)
+    console = _console()
+    if sys.stdout.isatty() or "COLUMNS" in os.environ:
+        console.print(table)
+        return
+    console.width = _UNBROKEN
+    with console.capture() as captured:
+        console.print(table)
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def show_fields(fields: Iterable[tuple[str, object]]) -> None:

@@ -66,7 +66,7 @@ def show(name: str, /, *, common: Common = PLAIN) -> None:
     from headrace.store.sql.reads import runs
 
     with open_here(common) as here:
-        pipeline = here.project.pipelines[known("pipeline", name, here.project.pipelines)]
+        pipeline = here.project.pipelines[known("pipeline", name, here.project.pipelines, here=here)]
         last = runs.runs(here.db, pipeline=name, limit=5)
         paused = paused_by(here, name)
     if common.json:
@@ -126,7 +126,7 @@ def resume(name: str, /, *, no_wait: bool = False, timeout: Wait = 10.0, common:
 
 def _set_paused(name: str, is_paused: bool, no_wait: bool, timeout: float, common: Common) -> None:
     with open_here(common, writes=True) as here:
-        known("pipeline", name, here.project.pipelines)
+        known("pipeline", name, here.project.pipelines, here=here)
         body = {"pipeline": name, "paused": is_paused}
         asked, answer = ask_and_wait(here, "pause", body, no_wait=no_wait, timeout_s=timeout)
     if common.json:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import shlex
+from typing import TYPE_CHECKING, Any, Literal
 
 from headrace.cli.client import ask_and_wait
-from headrace.cli.here import now_us, open_here
+from headrace.cli.here import Here, now_us, open_here
 from headrace.cli.names import known, run_named
 from headrace.cli.output import notice, show_fields, show_json, show_line, show_table
 from headrace.cli.parser import PLAIN, Common, Wait, make_app
 from headrace.cli.tasks import dropped, graph_of, task_rows, unfinished_items
+from headrace.cli.why import ENDED_BADLY, of_run
+from headrace.cli.windows import backfill_runs
 from headrace.cli.words import count, length, local, span
+from headrace.errors import RefusedError
 from headrace.runs.reasons import evidence_in_words
+
+if TYPE_CHECKING:
+    from headrace.runs.rows import RunRow
 
 app = make_app("runs", "Runs: what ran and runs, stopping a run, and running a failed one again.")
 
@@ -33,7 +40,7 @@ def ls(
     Parameters
     ----------
     pipeline
-        Only runs of this pipeline.
+        Only runs of this pipeline, or of the backfill of this id.
     state
         Only runs in this state.
     before
@@ -41,29 +48,35 @@ def ls(
     limit
         How many, at most 1000; 20 without it.
     """
-    from headrace.store.sql.reads import runs
-
     limit = max(1, limit)
     with open_here(common) as here:
-        states = None if state is None else (state,)
-        rows = runs.runs(here.db, pipeline=pipeline, states=states, before=before, limit=limit + 1)
-        if pipeline is not None and not rows:
-            known("pipeline", pipeline, {*here.project.pipelines, *runs.latest(here.db)})
+        rows = _page(here, pipeline, state, before, limit + 1)
     has_more, rows = len(rows) > limit, rows[:limit]
     if common.json:
         return show_json(rows)
     now = now_us()
     show_table(
         ("RUN", "PIPELINE", "STATE", "CAUSE", "CREATED", "#TOOK"),
-        [
-            (r.run, r.pipeline, r.state, r.cause, local(r.created_us), length((r.ended_us or now) - r.created_us))
-            for r in rows
-        ],
+        [(r.run, r.pipeline, r.state, r.cause, local(r.created_us), _took(r, now)) for r in rows],
         empty="no runs: headrace trigger PIPELINE, or headrace run PIPELINE",
     )
     if has_more and rows:
         notice(f"the newest {count(len(rows), 'run')}, and there are more: --limit N, or --before {rows[-1].run}")
     return None
+
+
+def _page(here: Here, of: str | None, state: str | None, before: str | None, limit: int) -> list[RunRow]:
+    """Runs of a pipeline, of a backfill or of everything, newest first. Raises NotFoundError for another name."""
+    from headrace.store.sql.reads import runs
+
+    states = None if state is None else (state,)
+    rows = runs.runs(here.db, pipeline=of, states=states, before=before, limit=limit)
+    if rows or of is None:
+        return rows
+    if not (found := backfill_runs(here, of)):
+        known("pipeline", of, {*here.project.pipelines, *runs.latest(here.db)}, here=here)
+    newest = sorted(found, key=lambda row: row.run, reverse=True)
+    return [row for row in newest if state in (None, row.state) and (before is None or row.run < before)][:limit]
 
 
 @app.command
@@ -84,14 +97,15 @@ def show(run: str, /, *, common: Common = PLAIN) -> None:
         codecs = runs.codecs(here.db, row.run)
         tasks = [x | {"codec": codecs.get(x["task"])} for x in task_rows(graph_of(here, row), cells)]
         items = unfinished_items(here, row.run, cells)
+        waits = of_run(here, row.run) if row.state == "waiting" else []
     if common.json:
-        return show_json({"run": row, "tasks": tasks, "unfinished": items, "pins": pins})
+        return show_json({"run": row, "tasks": tasks, "unfinished": items, "pins": pins, "waits": waits})
     show_fields(
         [
             ("run", row.run),
             ("pipeline", row.pipeline),
-            ("state", row.state),
-            ("why", row.end_why or row.cancelled_why),
+            ("state", f"{row.state}: {row.end_why}" if row.end_why else row.state),
+            ("why", row.cancelled_why or "; ".join(dict.fromkeys(reason.why for reason in waits))),
             ("cancelled by", row.cancelled_by),
             ("cause", f"{row.cause}: {evidence_in_words(row.why)}" if row.why else row.cause),
             ("window", span(row.window)),
@@ -100,7 +114,7 @@ def show(run: str, /, *, common: Common = PLAIN) -> None:
             ("code", row.code),
             ("generation", row.generation if row.generation > 1 else None),
             ("created", local(row.created_us)),
-            ("took", length((row.ended_us or now_us()) - row.created_us)),
+            ("took", _took(row, now_us())),
             ("incomplete", ", ".join(row.missing)),
             ("details", dropped(here, row)),
         ]
@@ -151,17 +165,30 @@ def retry(
     Parameters
     ----------
     run
-        A run's id, a pipeline's name for its newest run, or the word last.
+        A run's id, a pipeline's name for its newest run, the word last, or a backfill's id: all of it that failed.
     current_code
         With the code as it is deployed now, instead of the code that the run began with.
     no_wait
         Return as soon as the request is stored.
     """
     with open_here(common, writes=True) as here:
-        row = run_named(here, run)
-        body = {"run": row.run, "code": "current" if current_code else None}
-        asked, answer = ask_and_wait(here, "retry", body, no_wait=no_wait, timeout_s=timeout)
+        rows = backfill_runs(here, run)
+        names = [row.run for row in rows if row.state in ENDED_BADLY]
+        if rows and not names:
+            raise RefusedError(f"no run of backfill {run} failed: there is nothing to retry", code="HR3012")
+        done: list[tuple[str, int, Any]] = []
+        for name in names or [run_named(here, run).run]:
+            body = {"run": name, "code": "current" if current_code else None}
+            asked, answer = ask_and_wait(here, "retry", body, no_wait=no_wait, timeout_s=timeout)
+            done.append((name, asked.id, answer))
     if common.json:
-        return show_json({"request": asked.id, "run": row.run, "answer": answer})
-    show_line(f"run {row.run} {'is asked to go again' if answer is None else 'goes again'}")
-    return show_line(f"next: headrace runs show {row.run}")
+        documents = [{"request": request, "run": name, "answer": answer} for name, request, answer in done]
+        return show_json(documents if rows else documents[0])
+    for name, _, answer in done:
+        show_line(f"run {name} {'is asked to go again' if answer is None else 'goes again'}")
+    return show_line(f"next: headrace {f'why {shlex.quote(run)}' if rows else f'runs show {done[0][0]}'}")
+
+
+def _took(row: RunRow, now_us: int) -> str:
+    """How long it took, or has taken so far; nothing while it has not begun to count: it waits for its topics."""
+    return "" if row.state == "waiting" else length((row.ended_us or now_us) - row.created_us)

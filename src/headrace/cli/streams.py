@@ -10,7 +10,7 @@ from headrace.cli.output import show_fields, show_json, show_line, show_table
 from headrace.cli.parser import PLAIN, Common, make_app
 from headrace.cli.words import count, local
 from headrace.definitions.nodes import DatasetRef
-from headrace.definitions.project import StreamDef
+from headrace.definitions.project import CHAMPION, StreamDef
 from headrace.runs.reasons import NO_ENGINE
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def show(name: str, /, *, common: Common = PLAIN) -> None:
     from headrace.store.sql.reads import streams
 
     with open_here(common) as here:
-        definition = here.project.streams[known("stream", name, here.project.streams)]
+        definition = here.project.streams[known("stream", name, here.project.streams, here=here)]
         shards = streams.shards(here.db, name)
         lags = [lag_of(here, definition, shard) for shard in shards]
         states = [_state(here, [shard]) for shard in shards]
@@ -122,7 +122,7 @@ def bound_to(ref: DatasetRef) -> str:
     >>> bound_to(DatasetRef("model", "delay", "alias", "champion")), bound_to(DatasetRef("table", "prices", "latest"))
     ('delay.champion()', 'prices.latest()')
     """
-    if ref.how == "alias" and ref.arg == "champion":
+    if ref.how == "alias" and ref.arg == CHAMPION:
         return f"{ref.name}.champion()"
     return f"{ref.name}.{ref.how}({'' if ref.arg is None else repr(ref.arg)})"
 

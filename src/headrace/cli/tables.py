@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from headrace.cli.here import open_here
+from typing import TYPE_CHECKING
+
+from headrace.cli.here import Here, open_here
 from headrace.cli.names import known
-from headrace.cli.output import show_fields, show_json, show_table
+from headrace.cli.output import notice, show_fields, show_json, show_table
 from headrace.cli.parser import PLAIN, Common, make_app
 from headrace.cli.words import local, size
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from headrace.definitions.project import TableDef
 
 app = make_app("tables", "Tables: their versions, and who made them.")
 
@@ -38,13 +45,15 @@ def ls(*, common: Common = PLAIN) -> None:
 
 
 @app.command
-def show(name: str, /, *, limit: int = 20, common: Common = PLAIN) -> None:
-    """One table: its columns and versions.
+def show(name: str, /, *, rows: int = 0, limit: int = 20, common: Common = PLAIN) -> None:
+    """One table: its columns and versions, and with --rows its last rows.
 
     Parameters
     ----------
     name
         The table.
+    rows
+        So many of the last rows of what a reader gets now.
     limit
         How many versions, newest first.
     """
@@ -52,11 +61,13 @@ def show(name: str, /, *, limit: int = 20, common: Common = PLAIN) -> None:
 
     with open_here(common) as here:
         declared = here.project.tables
-        known("table", name, {*declared, *(row.table for row in tables.tables(here.db))})
+        known("table", name, {*declared, *(row.table for row in tables.tables(here.db))}, here=here)
         versions = tables.versions(here.db, name, limit=limit)
-    definition = declared.get(name)
+        definition = declared.get(name)
+        last = None if definition is None or rows < 1 else _last_rows(here, definition, rows)
     if common.json:
-        return show_json({"definition": definition, "versions": versions})
+        found = {} if last is None else {"rows": last.to_dicts()}
+        return show_json({"definition": definition, "versions": versions, **found})
     columns = (versions[0].columns if versions else None) or (definition.schema if definition else None) or {}
     show_fields(
         [
@@ -67,7 +78,7 @@ def show(name: str, /, *, limit: int = 20, common: Common = PLAIN) -> None:
         ]
     )
     print()
-    return show_table(
+    show_table(
         ("#VERSION", "#ROWS", "#SIZE", "RUN", "TASK", "AT", "REPLACES RUN"),
         [
             (
@@ -83,3 +94,22 @@ def show(name: str, /, *, limit: int = 20, common: Common = PLAIN) -> None:
         ],
         empty="nothing was published yet",
     )
+    if last is not None:
+        print()
+        show_table(last.columns, last.iter_rows(), empty="it has no rows")
+    elif rows > 0:
+        notice(f"the code does not declare {name}: without its declaration its rows cannot be read")
+    return None
+
+
+def _last_rows(here: Here, table: TableDef, n: int) -> pl.DataFrame:
+    import polars as pl
+
+    from headrace.app.opening import HERE, make_holdings
+    from headrace.connectors.here import HereAccess
+    from headrace.store.sql.reads import tables
+
+    if table.known is None and not tables.versions(here.db, table.name, limit=1):
+        return pl.DataFrame()
+    access = HereAccess(make_holdings(here.settings, here.store, here.project, HERE), here.store)
+    return access.read_table(table, None, None).tail(n)

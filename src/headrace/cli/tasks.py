@@ -11,26 +11,31 @@ from headrace.definitions.nodes import Graph
 from headrace.errors import ProjectError
 
 if TYPE_CHECKING:
+    from headrace.definitions.project import PipelineDef
     from headrace.store.sql.reads.runs import CellRow, ItemRow, RunRow
 
 COUNTS = ("running", "succeeded", "failed", "skipped", "cancelled")
 UNFINISHED = ("pending", "returned", "running", "waiting_retry", "failed", "lost")
 
 
-def graph_of(here: Here, run: RunRow) -> Graph:
-    """The graph that the run goes through; what the files say now where its code was not deployed (`headrace run`)."""
+def definition_in(here: Here, code: str, pipeline: str) -> PipelineDef | None:
+    """The pipeline as that code version has it; as the files say now where it was not deployed (`headrace run`)."""
     from headrace.definitions import project as definitions
     from headrace.runs.state import definition_of
-    from headrace.store.sql.reads.project import code
+    from headrace.store.sql.reads.project import code as code_row
 
-    row = code(here.db, run.code)
+    row = code_row(here.db, code)
     if row is not None:
-        found = definition_of(definitions.decode(row.project), run.pipeline)
-        return Graph(()) if found is None else found.graph
+        return definition_of(definitions.decode(row.project), pipeline)
     try:
-        found = here.project.pipelines.get(run.pipeline)
+        return here.project.pipelines.get(pipeline)
     except ProjectError:  # only the order of the tasks would come from it
-        return Graph(())
+        return None
+
+
+def graph_of(here: Here, run: RunRow) -> Graph:
+    """The graph that the run goes through."""
+    found = definition_in(here, run.code, run.pipeline)
     return Graph(()) if found is None else found.graph
 
 

@@ -47,7 +47,9 @@ def ls(*, common: Common = PLAIN) -> None:
         parts = rows[name].parts if name in rows else ()
         last_us = max((part.last_us for part in parts), default=None)
         n_bytes = sum(part.size_bytes for part in parts)
-        lines.append((name, len(parts), f"{sum(part.next for part in parts):,}", size(n_bytes), local(last_us)))
+        declared = here.project.topics.get(name)
+        partitions = len(parts) if declared is None else declared.partitions
+        lines.append((name, partitions, f"{sum(part.next for part in parts):,}", size(n_bytes), local(last_us)))
     return show_table(
         ("TOPIC", "#PARTITIONS", "#ROWS", "#SIZE", "LAST APPEND"), lines, empty='no topics: hr.Topic("departures")'
     )
@@ -80,7 +82,7 @@ def append(
         raise SettingsError("give the rows once: --file or --json-row", cure="--file rows.jsonl, or --file -")
     total = 0
     with open_here(common, writes=True) as here:
-        topic = here.project.topics[known("topic", name, here.project.topics)]
+        topic = here.project.topics[known("topic", name, here.project.topics, here=here)]
         lines = [json_row.encode()] if json_row is not None else _lines(file or "-")
         # All is read and fitted before the first row is appended: a mistake in the last line appends nothing.
         batches = list(_batches(lines, file or "--json-row"))
@@ -123,7 +125,7 @@ def tail(
     if n < 0:
         raise SettingsError(f"a number of rows is 0 or more, got {n}", where="-n", cure="-n 10", code="HR1350")
     with open_here(common) as here:
-        known("topic", name, {*here.project.topics, *(row.topic for row in topics.topics(here.db))})
+        known("topic", name, {*here.project.topics, *(row.topic for row in topics.topics(here.db))}, here=here)
         topic = here.project.topics.get(name) or TopicDef(name)
         ends = topics.heads(here.db, name)
         shown = _newest(here, topic, n)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from headrace.cli.words import count
+from headrace.cli.words import count, headline
 from headrace.errors import StoreError
 
 if TYPE_CHECKING:
@@ -53,8 +53,7 @@ def _stands(now: ShardRow, before: ShardRow | None) -> str | None:
         return None
     if not now.why:
         return f"stream {now.stream}/{now.shard} goes on"
-    lines = now.why.strip().splitlines()
-    why = lines[-1 if lines[0].startswith("Traceback") else 0].strip()  # an error of Headrace has its cure below it
+    why = headline(now.why)
     if len(why) > _LONG:
         why = f"{why[:_LONG]} …: headrace why {now.stream}"
     return f"stream {now.stream}/{now.shard} is {'stopped' if now.is_stopped else 'held'}: {why}"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from headrace.base.near import near
+from headrace.cli.client import WAITS_UNTIL
 from headrace.cli.foreseen import subject_of
 from headrace.cli.here import Here, now_us, open_here
 from headrace.cli.names import LAST, run_named
@@ -16,18 +18,22 @@ from headrace.cli.output import show_json, show_line
 from headrace.cli.parser import PLAIN, Common, make_app
 from headrace.cli.pipelines import next_slot_us, paused_by
 from headrace.cli.streams import lag_of
-from headrace.cli.tasks import graph_of, unfinished_items
+from headrace.cli.tasks import definition_in, graph_of, unfinished_items
+from headrace.cli.windows import backfill_runs, missed, of_failed
 from headrace.definitions.nodes import Graph
+from headrace.definitions.project import CHAMPION
 from headrace.errors import NotFoundError
 from headrace.models.controller import ControllerState
-from headrace.runs import reasons, run_reasons
-from headrace.runs.monitoring import PREFIX, first_window_end
-from headrace.runs.reasons import Reason
+from headrace.runs import reasons, run_reasons, window_reasons
+from headrace.runs.lanes import Lanes
+from headrace.runs.monitoring import PREFIX, next_window
+from headrace.runs.reasons import FailedTraining, Reason
 from headrace.runs.run_reasons import NOT_IN_CODE, AtWork, HeldBy
 from headrace.runs.state import definition_of
 from headrace.triggers.groups import EventGroup
 
 if TYPE_CHECKING:
+    from headrace.definitions.project import PipelineDef
     from headrace.runs.rows import RunRow
     from headrace.store.sql.reads.inbox import RequestRow
 
@@ -45,7 +51,8 @@ def why(subject: str | None = None, /, *, common: Common = PLAIN) -> None:
     Parameters
     ----------
     subject
-        A run, a pipeline, a stream, a monitor or a model; the word last for the newest run. All of them without it.
+        A run, a backfill, a pipeline, a stream, a monitor or a model; the word last for the newest run. All of them
+        without it.
     """
     with open_here(common) as here:
         found = list(dict.fromkeys(everything(here) if subject is None else about(here, subject)))
@@ -62,23 +69,24 @@ def why(subject: str | None = None, /, *, common: Common = PLAIN) -> None:
 
 
 def everything(here: Here) -> Iterator[Reason]:
-    """All runs that have not ended, pipelines whose newest run went wrong, streams, monitors and models.
+    """What went wrong, newest first, then windows that failed, runs that have not ended, streams, monitors and models.
 
-    What went wrong more than a day ago is one line.
+    What went wrong more than a day ago is one line, but for windows.
     """
     from headrace.store.sql.reads import runs
 
     if here.engine is None:
         yield Reason("engine", "stopped", reasons.NO_ENGINE, reasons.START_ENGINE)
         yield from of_requests(here)
-    yield from of_refused(here)
-    for row in runs.runs(here.db, states=ACTIVE, limit=100):
-        yield from of_run(here, row.run)
     went_wrong = [row for row in runs.latest(here.db).values() if row.state in ENDED_BADLY]
     old = [row for row in went_wrong if (row.ended_us or 0) < now_us() - RECENT_US]
-    for row in went_wrong:
-        if row not in old:
-            yield from of_run(here, row.run)
+    errors = [(row.ended_us or 0, of_run(here, row.run)) for row in went_wrong if row not in old]
+    errors += [(at_us, [reason]) for at_us, reason in of_refused(here)]
+    for _, found in sorted(errors, key=lambda error: -error[0]):  # newest first
+        yield from found
+    yield from of_failed(here, told={row.run for row in went_wrong})
+    for row in runs.runs(here.db, states=ACTIVE, limit=100):
+        yield from of_run(here, row.run)
     if left := sorted(row.pipeline for row in old if definition_of(here.project, row.pipeline) is not None):
         why = f"the newest run of {', '.join(left)} went wrong more than a day ago"
         yield Reason("older runs", "failed", why, f"headrace why {shlex.quote(left[0])}")
@@ -86,6 +94,7 @@ def everything(here: Here) -> Iterator[Reason]:
     project = here.project
     for name, pipeline in project.pipelines.items():
         is_still = next_slot_us(pipeline, now_us()) is not None and not here.settings.schedules
+        is_still = is_still or missed(here, pipeline) > 0
         if is_still or paused_by(here, name) is not None:
             yield from _of_pipeline_itself(here, name)
     for names, of in ((project.streams, of_stream), (project.monitors, of_monitor), (project.models, of_model)):
@@ -103,7 +112,7 @@ def about(here: Here, subject: str) -> Iterator[Reason]:
     is_known = False
     if here.engine is None:
         yield from of_requests(here, subject)
-    yield from of_refused(here, subject)
+    yield from (reason for _, reason in of_refused(here, subject))
     if runs.run(here.db, subject) is not None:
         is_known = True
         yield from of_run(here, subject)
@@ -123,11 +132,14 @@ def about(here: Here, subject: str) -> Iterator[Reason]:
         yield Reason(f"pipeline {subject}", "gone", NOT_IN_CODE, f"headrace runs ls {shlex.quote(subject)}")
         if last[0].state in (*ACTIVE, *ENDED_BADLY):
             yield from of_run(here, last[0].run)
+    if not is_known and (rows := backfill_runs(here, subject)):
+        is_known = True
+        yield from window_reasons.of_backfill(subject, rows)
     if not is_known:
         names = [*project.pipelines, *project.streams, *project.monitors, *project.models]
         raise NotFoundError(
             f"there is nothing that is called {subject!r}{near(subject, names)}",
-            cure="a run's id (headrace runs ls), a pipeline, a stream, a monitor or a model",
+            cure="a run's id (headrace runs ls), a backfill's, a pipeline, a stream, a monitor or a model",
             code="HR2010",
         )
 
@@ -143,8 +155,11 @@ def of_requests(here: Here, subject: str | None = None) -> Iterator[Reason]:
             yield Reason(f"request {asked.id}", "waiting", why, reasons.START_ENGINE)
 
 
-def of_refused(here: Here, subject: str | None = None) -> Iterator[Reason]:
-    """What was asked and refused within the last day: of one thing, or all of it; unless the same was done since."""
+def of_refused(here: Here, subject: str | None = None) -> Iterator[tuple[int, Reason]]:
+    """What was asked and refused within the last day, and when: of one thing, or all of it.
+
+    Not where the same was done since, and not what was told to the client, which waited for it.
+    """
     from headrace.store.sql.reads import inbox
 
     seen: set[tuple[str, str]] = set()
@@ -154,10 +169,11 @@ def of_refused(here: Here, subject: str | None = None) -> Iterator[Reason]:
         if asked.status is None or name in seen or is_old or subject not in (None, name[1]):
             continue
         seen.add(name)
-        if asked.status != "done":
+        answered_us = asked.answered_us or 0
+        if asked.status != "done" and answered_us > asked.body.get(WAITS_UNTIL, 0):
             told = asked.answer or {}
             why = f"{' '.join(name)}: {told.get('code', '')} {told.get('message', '')}"
-            yield Reason(f"request {asked.id}", "refused", why, told.get("cure") or "")
+            yield answered_us, Reason(f"request {asked.id}", "refused", why, told.get("cure") or "")
 
 
 def of_rejected(here: Here) -> Iterator[Reason]:
@@ -183,12 +199,13 @@ def of_newest_version(here: Here, model: str) -> Iterator[Reason]:
 
     for row in models.versions(here.db, model, limit=1):
         if row.state == "rejected":
-            step = f"headrace models promote {shlex.quote(model)} {row.version}"
+            step = f"headrace models show {shlex.quote(model)}"  # a gate that said no is not argued with
             yield Reason(f"model {model} version {row.version}", "rejected", row.why or "", step)
 
 
 def of_run(here: Here, run: str) -> list[Reason]:
     from headrace.store.sql.reads import runs
+    from headrace.store.sql.reads.watermarks import reaches
 
     row = runs.run(here.db, run)
     if row is None:
@@ -200,7 +217,7 @@ def of_run(here: Here, run: str) -> list[Reason]:
         graph_of(here, row),
         cells,
         items,
-        watermarks=watermarks(here),
+        reaches=reaches(here.db, here.project),
         has_engine=here.engine is not None,
         deployed=_deployed(here, row),
         held_by=_held_by(here, row),
@@ -223,16 +240,37 @@ def _deployed(here: Here, run: RunRow) -> Graph | None:
     return None if pipeline is None else pipeline.graph
 
 
+@dataclass
+class _Contender:
+    """A row of a run, for the rule of who may begin."""
+
+    run: str
+    pipeline: str
+    definition: PipelineDef
+    has_started: bool
+    number: int = 0
+
+
 def _held_by(here: Here, run: RunRow) -> HeldBy | None:
-    """The runs at work that let this one not begin; None where it may."""
+    """The runs that let this one not begin, by the engine's own rule; None where it may."""
     from headrace.store.sql.reads import runs
 
-    pipeline = here.project.pipelines.get(run.pipeline)
-    if run.state != "running" or run.started_us is not None or pipeline is None or pipeline.max_active is None:
+    if run.state != "running" or run.started_us is not None or run.cause == "here":
         return None
-    active = runs.runs(here.db, pipeline=run.pipeline, states=("running", "cancelling"), limit=1000)
-    begun = sorted(row.run for row in active if row.started_us is not None)
-    return HeldBy(pipeline.max_active, tuple(begun)) if len(begun) >= pipeline.max_active else None
+    lanes = Lanes()
+    contenders: list[_Contender] = []
+    rows = runs.contenders(here.db, run.pipeline)
+    codes = {code: definition_in(here, code, run.pipeline) for code in {code for _, code, _ in rows}}
+    for name, code, has_started in rows:
+        if (definition := codes[code]) is not None:
+            contenders.append(_Contender(name, run.pipeline, definition, has_started))
+    for contender in contenders:
+        lanes.enter(contender)
+    for contender in contenders:
+        is_let_in = lanes.admit(contender)
+        if contender.run == run.run and not is_let_in and contender.definition.max_active is not None:
+            return HeldBy(contender.definition.max_active, tuple(sorted(lanes.at_work(run.pipeline))))
+    return None
 
 
 def of_pipeline(here: Here, name: str) -> Iterator[Reason]:
@@ -244,6 +282,7 @@ def of_pipeline(here: Here, name: str) -> Iterator[Reason]:
     last = runs.runs(here.db, pipeline=name, limit=1)
     if last and last[0].state in ENDED_BADLY:
         yield from of_run(here, last[0].run)
+    yield from of_failed(here, name, told={row.run for row in last})
     yield from _of_pipeline_itself(here, name)
     if definition.registers is not None and definition.registers in here.project.models:
         yield from of_model(here, definition.registers)
@@ -260,6 +299,7 @@ def _of_pipeline_itself(here: Here, name: str) -> list[Reason]:
         definition,
         paused_by=paused_by(here, name),
         next_slot_us=next_slot_us(definition, now_us()),
+        missed=missed(here, definition),
         fires_schedules=here.settings.schedules,
         has_engine=here.engine is not None,
         held_events=sum(len(group.held) for group in groups),
@@ -282,23 +322,18 @@ def of_stream(here: Here, name: str) -> Iterator[Reason]:
 
 def of_monitor(here: Here, name: str) -> Iterator[Reason]:
     from headrace.store.sql.reads import models, monitors, runs
+    from headrace.store.sql.reads.watermarks import reaches
 
     definition = here.project.monitors[name]
     for row in runs.runs(here.db, pipeline=PREFIX + name, states=(*ACTIVE, *ENDED_BADLY), limit=1):
         yield from of_run(here, row.run)
-    served = [row for row in models.alias_history(here.db, definition.model, limit=1000) if row.alias == "champion"]
-    last = monitors.windows(here.db, name, limit=1)
-    next_end_us: int | None = None
-    if last:
-        next_end_us = last[0].end_us + definition.window_us
-    elif served:
-        next_end_us = first_window_end(definition, served[-1].event_us or served[-1].at_us)
+    since_us = models.champions_since_us(here.db).get(definition.model)
+    last_end_us = monitors.last_ends(here.db.read).get(name)
     yield from reasons.of_monitor(
         definition,
         here.project.models.get(definition.model),
-        has_champion=bool(served),
-        next_end_us=next_end_us,
-        watermarks=watermarks(here),
+        next_end_us=None if since_us is None else next_window(definition, last_end_us, since_us)[1],
+        reaches=reaches(here.db, here.project),
     )
 
 
@@ -308,25 +343,24 @@ def of_model(here: Here, name: str) -> list[Reason]:
     row = models.controller(here.db, name)
     asks = models.asks(here.db, name, limit=1)
     versions = models.versions(here.db, name, limit=1)
+    trainers = [p.name for p in here.project.pipelines.values() if p.registers == name]
     return reasons.of_model(
         here.project.models[name],
-        champion=models.alias(here.db, name, "champion"),
+        champion=models.alias(here.db, name, CHAMPION),
         versions=versions[0].version if versions else 0,
         controller=ControllerState() if row is None else msgspec.json.decode(row.state, type=ControllerState),
         last_ask=f"{asks[0].by}: {asks[0].why}" if asks and not asks[0].is_accepted else None,
-        trainer=next((p.name for p in here.project.pipelines.values() if p.registers == name), None),
+        trainer=next(iter(trainers), None),
+        failed=_failed_training(here, trainers),
     )
 
 
-def watermarks(here: Here) -> dict[str, int]:
-    """How far each topic is complete in event time: as declared, or as far as all shards of its stream have come."""
-    from headrace.store.sql.reads import streams, topics
+def _failed_training(here: Here, trainers: list[str]) -> FailedTraining | None:
+    """The newest training, where it went wrong."""
+    from headrace.store.sql.reads import runs
 
-    found = {
-        row.topic: row.complete_through_us for row in topics.topics(here.db) if row.complete_through_us is not None
-    }
-    for definition in here.project.streams.values():
-        shards = [shard.watermark_us for shard in streams.shards(here.db, definition.name)]
-        if shards and None not in shards:
-            found[definition.to] = min(us for us in shards if us is not None)
-    return found
+    found = [row for trainer in trainers for row in runs.runs(here.db, pipeline=trainer, limit=1)]
+    last = max(found, key=lambda row: row.created_us, default=None)
+    if last is None or last.state not in ENDED_BADLY:
+        return None
+    return FailedTraining(last.run, last.pipeline, last.end_why or last.state)

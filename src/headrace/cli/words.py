@@ -14,10 +14,13 @@ _STEPS = ((86_400_000_000, "d", 3_600_000_000, "h"), (3_600_000_000, "h", 60_000
 
 
 def local(us: int | None) -> str:
-    """An instant in the local zone, with its offset; "" for none."""
+    """An instant in the local zone, with its offset; "" for none. Where no calendar here holds it, in UTC."""
     if us is None:
         return ""
-    moment = datetime.fromtimestamp(us / 1e6, UTC).astimezone()
+    try:
+        moment = datetime.fromtimestamp(us / 1e6, UTC).astimezone()
+    except (ValueError, OverflowError, OSError):  # about the year 9999, and after it
+        return iso(us)
     return moment.strftime("%Y-%m-%d %H:%M:%S") + moment.strftime("%z")[:3] + ":" + moment.strftime("%z")[3:]
 
 
@@ -76,3 +79,18 @@ def count(n: int, noun: str) -> str:
     ('1 run', '0 runs', '12,345 rows')
     """
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def headline(error: str) -> str:
+    """The one line of an error that says what it is: of a traceback the exception, else the first line.
+
+    >>> headline("Traceback (most recent call last):\\n  File …\\nValueError: no delay\\n  and more of it")
+    'ValueError: no delay'
+    >>> headline("topic scores: row 0, column 'id': expected int\\n  give a whole number")
+    "topic scores: row 0, column 'id': expected int"
+    """
+    lines = error.strip().splitlines() or [""]
+    begins = max((at for at, line in enumerate(lines) if line.startswith("Traceback")), default=None)
+    if begins is None:
+        return lines[0].strip()
+    return next((line for line in lines[begins + 1 :] if line[:1].strip()), lines[-1]).strip()

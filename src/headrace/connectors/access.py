@@ -13,6 +13,7 @@ import msgspec
 
 from headrace.connectors.holdings import Holdings, needs_labels
 from headrace.data.window import Window
+from headrace.definitions.project import CHAMPION
 from headrace.errors import NotFoundError, RefusedError, SchemaError
 from headrace.runs.effects import NO_EFFECTS, Effects, JudgedWindow, RegisteredModel
 from headrace.runs.facts import Read, TableWrite, TopicWrite
@@ -134,7 +135,7 @@ class StoreAccess(ABC):
     def load_model(self, model: ModelDef, *, alias: str | None, version: int | None) -> Any:
         """The model itself. Raises `NotFoundError` where the alias or version does not exist."""
         if version is None:
-            chosen = alias or "champion"
+            chosen = alias or CHAMPION
             version = self.alias(model.name, chosen)
             if not version:
                 raise NotFoundError(
@@ -152,7 +153,7 @@ class StoreAccess(ABC):
 
         topic, _, _ = needs_labels(model)
         # Asked before the offsets: all rows up to that time lie below them.
-        complete_us = self.pin(f"complete:{topic}", lambda: self.holdings.complete_us(topic))
+        complete_us = self.pin(f"complete:{topic}", lambda: self.holdings.known_through_us(topic))
         moment = moment_us(model, window.end_us, complete_us)
         if moment is None:
             return None
@@ -283,7 +284,7 @@ class TaskAccess(StoreAccess):
         """
         from headrace.connectors.registry import registered
 
-        champion = self.alias(model.name, "champion")
+        champion = self.alias(model.name, CHAMPION)
         new = registered(
             self.holdings,
             model,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from headrace.base.facts import Fact
 from headrace.connectors import payloads
-from headrace.connectors.blob import PAYLOAD, bounds, pack
+from headrace.connectors.blob import PAYLOAD, SMALL_ROWS, bounds, pack
 from headrace.connectors.fitting import fit
 from headrace.connectors.shapes import Shapes
 from headrace.data.events import OffsetRange
@@ -88,9 +88,8 @@ def prepare_json(topic: TopicDef, lines: list[bytes], at_us: int) -> list[tuple[
         numbers = _numbers(keys, topic.partitions)
     order, spans = _spans(topic, len(lines), numbers, at_us)
     if order is not None:
-        lines = [lines[at] for at in order.tolist()]
         time, known = (None if times is None else times.gather(order) for times in (time, known))
-    payload = pl.Series(PAYLOAD, lines, dtype=pl.Binary).to_frame()
+    payload = _payload(lines, order)
     return [
         _packed(
             topic, number, payload.slice(first, end - first), "json",
@@ -186,6 +185,13 @@ def _spans(
     return order, [
         (number, at, min(at + BLOB_ROWS, end)) for number, first, end in spans for at in range(first, end, BLOB_ROWS)
     ]
+
+
+def _payload(lines: list[bytes], order: Order | None) -> pl.DataFrame:
+    if order is not None and len(lines) <= SMALL_ROWS:
+        lines, order = [lines[at] for at in order.tolist()], None
+    payload = pl.Series(PAYLOAD, lines, dtype=pl.Binary).to_frame()
+    return payload if order is None else payload[order]
 
 
 def _numbers(keys: pl.Series, n: int) -> Numbers:

@@ -16,7 +16,8 @@ import polars as pl
 import xxhash
 
 from headrace.connectors import payloads
-from headrace.connectors.fitting import INSTANT, TAKEN_NAMES
+from headrace.connectors.fitting import INSTANT, TAKEN_NAMES, first_lost, value_at
+from headrace.connectors.fitting import cast as fitted
 from headrace.data.schema import polars as polars_schema
 from headrace.definitions.project import TopicDef
 from headrace.errors import DamagedError, SchemaError
@@ -25,9 +26,10 @@ HIDDEN = PARTITION, OFFSET, TIME, APPENDED = TAKEN_NAMES
 PAYLOAD = "payload"
 PLAIN_BYTES = 4096
 """Frames below this size are not compressed: it costs more time than it saves room."""
+SMALL_ROWS = 2_048
+"""Up to here rows are put together faster by hand than by Polars, which hands them to its threads and waits."""
 _DIGEST_BYTES = 8
 _SLICE = 4_096
-_FEW = 8
 _hash = xxhash.xxh3_64_intdigest
 
 
@@ -97,7 +99,7 @@ def unpack(body: bytes, where: str) -> pl.DataFrame:
 
 def piece(topic: TopicDef, blob: Blob, body: bytes) -> Piece:
     """A whole blob. Raises `DamagedError` where its checksum is wrong."""
-    return Piece(blob, unpack(body, _where(topic, blob)), blob.first)
+    return Piece(blob, unpack(body, f"topic {topic.name}/{blob.partition} at {blob.first}"), blob.first)
 
 
 def cut(whole: Piece, first: int, end: int) -> Piece:
@@ -136,9 +138,8 @@ def concat(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
 
 def _stacked(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """Frames of the same columns as one, in one piece of memory. Raises one of `_UNLIKE` for others."""
-    if len(frames) > _FEW:
+    if sum(map(len, frames)) > SMALL_ROWS:
         return pl.concat(frames, rechunk=True)
-    # A concat goes to Polars' threads and back, which costs more than the copying of a few small frames.
     whole = frames[0].clone()
     for frame in frames[1:]:
         whole.extend(frame)
@@ -196,8 +197,8 @@ def _typed(topic: TopicDef, pieces: Sequence[Piece]) -> pl.DataFrame:
     try:
         frame = _stacked(frames)
     except _UNLIKE:  # appended under several schemas
-        return pl.concat([_aligned(topic, piece.frame, piece.blob) for piece in pieces], rechunk=True)
-    return _aligned(topic, frame, pieces[0].blob)
+        return pl.concat([_aligned(topic, piece.frame, [piece]) for piece in pieces], rechunk=True)
+    return _aligned(topic, frame, pieces)
 
 
 def _placed(
@@ -215,28 +216,40 @@ def _placed(
     return frame.hstack([pl.Series(PARTITION, numbers), pl.Series(OFFSET, offsets), time.alias(TIME), appended])
 
 
-def _aligned(topic: TopicDef, frame: pl.DataFrame, blob: Blob) -> pl.DataFrame:
-    """Rows that were appended under an older schema: new columns are null, dropped ones are gone."""
-    if topic.schema is None:
-        return frame
-    wanted = _wanted(tuple(topic.schema.items()))
-    if frame.schema == wanted:
+def _aligned(topic: TopicDef, frame: pl.DataFrame, pieces: Sequence[Piece]) -> pl.DataFrame:
+    """Rows of these pieces, appended under an older schema: new columns are null, dropped ones are gone.
+
+    The others fit as rows that are appended now do, and no value is rounded. Raises `SchemaError` (HR1212).
+    """
+    words = topic.schema or {}
+    wanted = _wanted(tuple(words.items()))
+    if topic.schema is None or frame.schema == wanted:
         return frame
     columns: list[pl.Series] = []
     for name, dtype in wanted.items():
         if name not in frame.columns:
             columns.append(pl.Series(name, [None], dtype=dtype).new_from_index(0, len(frame)))
             continue
-        try:
-            columns.append(frame[name].cast(dtype))
-        except pl.exceptions.PolarsError as error:
+        column = frame[name]
+        out = _unrounded(column, fitted(column, words[name]))
+        row = first_lost(column, out)
+        if row is not None:
             raise SchemaError(
-                f"column {name!r} was appended as {frame.schema[name]} and is declared as {dtype}: {error}",
-                where=_where(topic, blob),
+                f"column {name!r} was appended as {column.dtype} and is declared as {words[name]}, which "
+                f"{value_at(column, row)!r} is not",
+                where=_where(topic, pieces, row),
                 cure="declare the type that the rows have, or a topic of another name",
                 code="HR1212",
-            ) from error
+            )
+        columns.append(out)
     return pl.DataFrame(columns)
+
+
+def _unrounded(column: pl.Series, out: pl.Series) -> pl.Series:
+    """Null where a number became another one: an integer beyond 2**53 as a float."""
+    if not (column.dtype.is_integer() and out.dtype.is_float()):
+        return out
+    return out.set(out.cast(column.dtype, strict=False).ne_missing(column), None)
 
 
 @cache
@@ -244,8 +257,13 @@ def _wanted(words: tuple[tuple[str, str], ...]) -> pl.Schema:
     return polars_schema(dict(words))
 
 
-def _where(topic: TopicDef, blob: Blob) -> str:
-    return f"topic {topic.name}/{blob.partition} at {blob.first}"
+def _where(topic: TopicDef, pieces: Sequence[Piece], row: int) -> str:
+    """Where the row of the pieces, counted through all of them, lies."""
+    for found in pieces:
+        if row < len(found.frame):
+            return f"topic {topic.name}/{found.blob.partition} at {found.first + row}"
+        row -= len(found.frame)
+    raise AssertionError
 
 
 _UNLIKE = (pl.exceptions.SchemaError, pl.exceptions.ShapeError)

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from headrace.base.instants import to_us
+from headrace.base.instants import FIRST_US, LAST_US, iso, to_us
 from headrace.base.near import near
 from headrace.data.schema import polars as polars_schema
 from headrace.definitions.project import TopicDef
@@ -26,11 +26,15 @@ _CURES = {
     "int": "give a whole number below 2**63",
     "float": "give a number",
     "bool": "give True or False",
-    "datetime": 'give an aware datetime, or ISO text such as "2013-03-01T05:00Z"',
-    "date": 'give a date, or text such as "2013-03-01"',
+    "datetime": 'give an aware datetime, or ISO text such as "2013-03-01T05:00Z", of the years 1 to 9999 in UTC',
+    "date": 'give a date, or text such as "2013-03-01", of the years 1 to 9999',
     "bytes": "give bytes",
     "json": "give lists, dicts and plain values; JSON has no NaN and no infinity",
 }
+_UNHELD = (ValueError, OverflowError, pl.exceptions.PanicException)
+"""What is raised where Polars holds a value that Python cannot: a time outside the years 1 to 9999, say."""
+_DAY_US = 86_400_000_000
+_UNITS_US = {"us": 1, "ms": 1000}  # nanoseconds reach from 1677 to 2262
 
 
 def fit(topic: TopicDef, rows: pl.DataFrame | list[dict[str, Any]]) -> pl.DataFrame:
@@ -45,7 +49,15 @@ def fit(topic: TopicDef, rows: pl.DataFrame | list[dict[str, Any]]) -> pl.DataFr
     if topic.schema is not None:
         _refuse_strangers(topic, given, rows)
     height = len(rows)
-    columns = [_fitted(topic, name, word, given.get(name), height) for name, word in words.items()]
+    try:
+        columns = [_fitted(topic, name, word, given.get(name), height) for name, word in words.items()]
+    except pl.exceptions.PanicException as error:  # no Exception: nobody else would take it for one
+        raise SchemaError(
+            f"Polars gave up on the rows: {error}",
+            where=f"topic {topic.name}",
+            cure="give the columns other types; nothing was appended",
+            code="HR1210",
+        ) from None
     return pl.DataFrame(columns)
 
 
@@ -91,8 +103,9 @@ def dtype_of(word: str) -> pl.DataType:
 
 
 def cast(column: pl.Series, word: str) -> pl.Series:
-    """The column in the type of the word; null where a value does not fit."""
+    """The column in the type of the word; null where a value does not fit, or is cut by it."""
     dtype = dtype_of(word)
+    column = _in_years(column)
     if column.dtype == dtype:
         return column
     if column.dtype == pl.Null:
@@ -100,25 +113,27 @@ def cast(column: pl.Series, word: str) -> pl.Series:
     if word == "datetime":
         return _instants(column)
     if word == "json":
-        return pl.Series(
-            column.name, [None if v is None else _json_or_none(v) for v in column.to_list()], dtype=pl.String
-        )
+        return _documents(column)
+    if word == "date" and column.dtype == pl.String:
+        return _dates(column)
     if _is_castable(column.dtype, word):
         out = column.cast(dtype, strict=False)
-        if word == "int" and column.dtype.is_float():
-            return out.set(out.cast(column.dtype) != column, None)
+        if word == "int" and not column.dtype.is_integer():
+            return out.set(out.cast(column.dtype, strict=False) != column, None)
         return out
     return pl.Series(column.name, [None], dtype=dtype).new_from_index(0, len(column))
 
 
 def _fitted(topic: TopicDef, name: str, word: str | None, given: Any, height: int) -> pl.Series:
     column = _series(topic, name, word, given, height)
+    out = _in_utc(_in_years(column)) if word is None else cast(column, word)
+    row = first_lost(column, out)
+    if row is not None:
+        raise misfit(
+            topic, row, name, word or ("date" if column.dtype == pl.Date else "datetime"), value_at(column, row)
+        )
     if word is None:
-        return _in_utc(column)
-    out = cast(column, word)
-    if out.null_count() > column.null_count():
-        row = int((out.is_null() & column.is_not_null()).arg_max() or 0)
-        raise misfit(topic, row, name, word, column[row])
+        return out
     if out.null_count() and _is_needed(topic, name):
         raise misfit(topic, int(out.is_null().arg_max() or 0), name, word, None)
     return out
@@ -177,6 +192,32 @@ def _typed(topic: TopicDef, name: str, word: str, values: list[Any]) -> pl.Serie
     return pl.Series(name, out, dtype=dtype)
 
 
+def first_lost(column: pl.Series, out: pl.Series) -> int | None:
+    """The first row that has a value in the column and none in what `cast` made of it."""
+    if out.null_count() == column.null_count():
+        return None
+    return int((out.is_null() & column.is_not_null()).arg_max() or 0)
+
+
+def value_at(column: pl.Series, row: int) -> object:
+    """A value for an error or a dead letter. One that Python cannot hold comes as text. It never raises."""
+    try:
+        return column.slice(row, 1).to_list()[0]
+    except _UNHELD:
+        physical = column.slice(row, 1).to_physical()
+        if isinstance(column.dtype, pl.Datetime):
+            return Text(iso(physical[0] * _UNITS_US.get(column.dtype.time_unit, 1)))
+        if column.dtype == pl.Date:
+            return Text(iso(physical[0] * _DAY_US).partition("T")[0])
+        return Text(f"a {column.dtype.base_type()} that Python cannot hold")
+
+
+class Text(str):
+    """What stands for a value that cannot be shown itself."""
+
+    __slots__ = ()
+
+
 def misfit(topic: TopicDef, row: int, column: str, word: str, got: object) -> SchemaError:
     """The error for one value that does not fit."""
     needed = " (never null)" if got is None else ""
@@ -223,8 +264,6 @@ def _is_castable(dtype: pl.DataType, word: str) -> bool:
             return dtype.is_numeric()
         case "str":
             return isinstance(dtype, pl.Categorical | pl.Enum)
-        case "date":
-            return dtype == pl.String
         case "bytes":
             return dtype == pl.String
         case _:
@@ -241,18 +280,43 @@ def _instants(column: pl.Series) -> pl.Series:
     out = column.str.to_datetime("%+", time_unit="us", strict=False)
     if isinstance(out.dtype, pl.Datetime) and out.dtype.time_zone is None:
         out = out.dt.replace_time_zone("UTC")
-    if out.null_count() == column.null_count():
-        return out
-    # Dates, and text without seconds or offset: read one by one, as everywhere else in Headrace.
-    texts: list[str | None] = column.to_list()
-    return pl.Series(column.name, [None if text is None else _us_or_none(text) for text in texts], dtype=INSTANT)
+    if out.null_count() == column.null_count() and not column.str.contains(":60", literal=True).any():
+        return _in_years(out)
+    # Dates, text without seconds or offset, and leap seconds: read one by one, as everywhere else in Headrace.
+    return pl.Series(column.name, [_or_none(to_us, text) for text in column.to_list()], dtype=INSTANT)
 
 
-def _us_or_none(text: str) -> int | None:
+def _dates(column: pl.Series) -> pl.Series:
+    return pl.Series(column.name, [_or_none(date.fromisoformat, text) for text in column.to_list()], dtype=pl.Date)
+
+
+def _or_none(read: Callable[[str], Any], text: str | None) -> Any:
     try:
-        return to_us(text)
-    except ProjectError:
+        return None if text is None else read(text)
+    except (ValueError, ProjectError):
         return None
+
+
+def _in_years(column: pl.Series) -> pl.Series:
+    """Times outside the years 1 to 9999 as nulls: no Python value holds them. Other columns as they are."""
+    dtype = column.dtype
+    if isinstance(dtype, pl.Datetime) and dtype.time_unit in _UNITS_US:
+        least, most = (us // _UNITS_US[dtype.time_unit] for us in (FIRST_US, LAST_US))
+    elif dtype == pl.Date:
+        least, most = FIRST_US // _DAY_US, LAST_US // _DAY_US
+    else:
+        return column
+    is_held = column.to_physical().is_between(least, most)
+    return column if is_held.all() else column.zip_with(is_held, pl.Series([None], dtype=dtype))
+
+
+def _documents(column: pl.Series) -> pl.Series:
+    try:
+        values = column.to_list()
+    except _UNHELD:
+        values = [value_at(column, row) for row in range(len(column))]
+    texts = [None if value is None or isinstance(value, Text) else _json_or_none(value) for value in values]
+    return pl.Series(column.name, texts, dtype=pl.String)
 
 
 def _in_utc(column: pl.Series) -> pl.Series:
@@ -319,6 +383,8 @@ def _us(value: object) -> int:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, Text):
+        return value
     text = repr(value)
     kind = type(value).__name__
     return f"{text if len(text) <= 80 else text[:79] + '…'}" + ("" if value is None else f" ({kind})")

@@ -98,8 +98,11 @@ class Holdings:
 
     # -- rows of the store ---------------------------------------------------------------------------------------------
 
-    def complete_us(self, topic: str) -> int | None:
-        """Up to which known time the topic is complete: as declared, else that of its newest row; None without rows."""
+    def known_through_us(self, topic: str) -> int | None:
+        """Up to which known time a reader may look: as declared, else that of the newest row; None without rows.
+
+        No watermark, which is about event times (`store.sql.reads.watermarks`): rows of one event become known later.
+        """
         declared = topics.watermark(self.database, topic)
         if declared is not None:
             return declared

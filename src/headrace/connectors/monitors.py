@@ -15,7 +15,7 @@ from headrace.connectors.holdings import Holdings, VersionRow
 from headrace.connectors.predicting import PREDICTION
 from headrace.connectors.registry import SEED, columns_of
 from headrace.data.window import Window
-from headrace.definitions.project import ModelDef, MonitorDef
+from headrace.definitions.project import CHAMPION, ModelDef, MonitorDef
 from headrace.drift.judge import DriftLimit, Judgement, Limit, Performance, PerformanceLimit, judge
 from headrace.errors import SchemaError
 from headrace.models.evaluation import performance
@@ -33,7 +33,7 @@ def judge_window(access: StoreAccess, monitor: MonitorDef, window: Window) -> Ju
     """
     holdings = access.holdings
     model = holdings.project.models[monitor.model]
-    champion = access.alias(model.name, "champion")
+    champion = access.alias(model.name, CHAMPION)
     bounds = (window.start_us, window.end_us)
     if not champion:
         return _unjudged(monitor, bounds, 0, "the model has no champion yet")

@@ -21,6 +21,7 @@ from headrace.drift.histogram import MOST_CATEGORIES, Histogram
 from headrace.errors import HeadraceError, SchemaError, StoreError
 from headrace.models.evaluation import crossing_probability, gain, se_by_days
 from headrace.models.metrics import METRICS, metric_named
+from headrace.models.promotion import Gain
 from headrace.models.split import check_fit_test, event_times_us
 from headrace.runs.effects import RegisteredModel
 
@@ -56,7 +57,7 @@ def registered(
 ) -> RegisteredModel:
     """Store the model below `prefix` and compare it on `test` with version `champion` (0: there is none).
 
-    Where the champion cannot be scored, `against` is 0 and `gain` says the problem: the engine, which knows the
+    Where the champion cannot be scored, `against` is 0 and `problem` says why: the engine, which knows the
     champion, then rejects the version instead of taking it for the first one.
     Raises `ProjectError` where `test` is not later than `fit` or nobody could find `predict` again, `SchemaError` where
     rows lack `_time` or the label, `CodecError` where the model cannot be stored.
@@ -74,7 +75,7 @@ def registered(
         )
     predicted = predicting.predictions(predict, value, seen, f"`test` of {model.name}")
     tested = Tested(seen, _label(model, test), predicted, times_us)
-    against, found = _against_champion(holdings, model, tested, champion)
+    found, problem = _against_champion(holdings, model, tested, champion)
     stored = holdings.model_values.encode(value, prefix=prefix, what=f"the model {model.name!r}")
     return RegisteredModel(
         model=model.name,
@@ -86,11 +87,12 @@ def registered(
         cutoff_us=cutoff_us,
         rows_fit=len(fit),
         rows_test=len(test),
-        against=against,
+        against=0 if problem else champion,
         gain=found,
         metrics=_metrics(tested) | _false_alarms(holdings, model, tested),
         reference=msgspec.Raw(msgspec.json.encode(references(model, fit, test, predicted))),
         golden=versions.write_golden(holdings, seen, predicted, prefix),
+        problem=problem,
     )
 
 
@@ -130,10 +132,10 @@ def columns_of(rows: pl.DataFrame, names: Mapping[str, Histogram]) -> dict[str, 
     return {name: rows[name].to_numpy() for name in rows.columns if name in names and _is_countable(rows.schema[name])}
 
 
-def _against_champion(holdings: Holdings, model: ModelDef, tested: Tested, champion: int) -> tuple[int, Any]:
-    """(the version compared with, the gain as plain data or the problem)."""
+def _against_champion(holdings: Holdings, model: ModelDef, tested: Tested, champion: int) -> tuple[Gain | None, str]:
+    """(the gain over the champion, why there is none where it cannot be compared with)."""
     if not champion or model.promote is None:
-        return champion, None
+        return None, ""
     if tested.label is None:
         raise SchemaError(
             f"the gate of {model.name!r} compares labels, and the model does not name them",
@@ -159,8 +161,8 @@ def _against_champion(holdings: Holdings, model: ModelDef, tested: Tested, champ
         line = str(error).splitlines()[0] if str(error) else ""
         problem = f"version {champion} cannot be compared with: {type(error).__name__}: {line}"
         _log.error("%s: %s", model.name, problem, exc_info=not isinstance(error, HeadraceError))
-        return 0, {"problem": problem, "champion": champion}
-    return champion, msgspec.to_builtins(found)
+        return None, problem
+    return found, ""
 
 
 def _metrics(tested: Tested) -> dict[str, float]:

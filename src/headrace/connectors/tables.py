@@ -11,7 +11,7 @@ import polars as pl
 from headrace.base.near import near
 from headrace.connectors.appends import history_topic
 from headrace.connectors.blob import HIDDEN, OFFSET, PARTITION
-from headrace.connectors.fitting import cast
+from headrace.connectors.fitting import cast, first_lost, value_at
 from headrace.connectors.holdings import Holdings, digest
 from headrace.data.facts import Part
 from headrace.data.schema import columns
@@ -117,9 +117,9 @@ def fit(table: TableDef, rows: pl.DataFrame) -> pl.DataFrame:
 
 def _cast(table: TableDef, column: pl.Series, word: str) -> pl.Series:
     out = cast(column, word)
-    if out.null_count() > column.null_count():
-        row = int((out.is_null() & column.is_not_null()).arg_max() or 0)
-        raise _misfit(table, f"row {row}, column {column.name!r}: expected {word}, got {column[row]!r}")
+    row = first_lost(column, out)
+    if row is not None:
+        raise _misfit(table, f"row {row}, column {column.name!r}: expected {word}, got {value_at(column, row)!r}")
     return out
 
 

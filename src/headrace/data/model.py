@@ -13,7 +13,7 @@ from headrace.data.names import checked_name
 from headrace.data.reference import Reference
 from headrace.data.topic import Source, Topic
 from headrace.data.where import user_line
-from headrace.definitions.project import GateDef, ModelDef
+from headrace.definitions.project import CHAMPION, GateDef, ModelDef
 from headrace.errors import ProjectError
 
 if TYPE_CHECKING:
@@ -102,12 +102,12 @@ class Model(Generic[M]):
         """The model itself, now: the champion, or that alias or version."""
         recording.act_now(f"{self.name}.load()", f"pass {self.name}.champion() to the task, or load inside it")
         if alias is None and version is None:
-            alias = "champion"
+            alias = CHAMPION
         return access().load_model(self.definition, alias=alias, version=version)
 
     def champion(self) -> M:
         """A reference to the version that serves: for a task's argument in a body, or for `bind=`."""
-        return self.alias("champion")
+        return self.alias(CHAMPION)
 
     def alias(self, name: str) -> M:
         """A reference to the version that the alias points to, for example "challenger"."""

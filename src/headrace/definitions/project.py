@@ -12,6 +12,8 @@ import msgspec
 
 from headrace.definitions.nodes import DatasetRef, Graph
 
+CHAMPION = "champion"  # the alias of the version that serves
+
 
 class TopicDef(msgspec.Struct, frozen=True, omit_defaults=True):
     """A topic. `schema` maps columns to types (str int float bool datetime date bytes json), None = taken from the first append."""

@@ -18,19 +18,18 @@ from rich.progress import Progress as RichProgress
 
 from headrace.app.opening import open_store
 from headrace.definitions.project import Project, decode
+from headrace.demo import place
 from headrace.demo.chaos import Chaos
 from headrace.demo.played import Played
 from headrace.demo.player import Player
 from headrace.demo.record import load
 from headrace.errors import EngineUnavailableError
 from headrace.host.doorbell import doorbell_path, ring
-from headrace.host.rights import holder_of
-from headrace.settings import Settings, read_settings
+from headrace.settings import Settings
 from headrace.store.sql.engine_store import EngineSqlStore
 from headrace.store.sql.reads import project as project_rows
 from headrace.store.sql.reads import runs as run_rows
 
-PROJECT = Path(__file__).with_name("project")
 START_S = 30.0
 STRIKES = 16  # of --chaos: at least ten of them kill
 
@@ -82,7 +81,7 @@ class EngineProcess:
 
 def play(folder: Path, progress: Progress, *, speed: float | None = None, strikes: int = 0) -> Played:
     """Play the whole year into a fresh project at `folder`. `speed` is days per second at most."""
-    settings = lay_out(folder, strikes=strikes)
+    settings = place.lay_out(folder, strikes=strikes)
     progress(0, 1, "reading the record of 2013")
     engine = EngineProcess(settings)
     engine.tend()
@@ -122,25 +121,6 @@ def play(folder: Path, progress: Progress, *, speed: float | None = None, strike
     return Played(settings, project, record, chaos.kills, chaos.pauses)
 
 
-def lay_out(folder: Path, *, strikes: int) -> Settings:
-    """A fresh copy of the demo's project. What an earlier demo left there is removed, any other folder is refused."""
-    if folder.exists() and any(folder.iterdir()) and not (folder / "flights").is_dir():
-        raise EngineUnavailableError(
-            f"{folder} holds something that is not a demo", cure="choose another folder with --keep", code="HR5041"
-        )
-    if holder_of(folder / ".headrace" / "locks" / "engine.lock") is not None:
-        raise EngineUnavailableError(
-            f"an engine serves {folder}", cure="end it first, or choose another folder with --keep", code="HR5010"
-        )
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(PROJECT, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    if strikes:
-        # A kill is no fault of the task that it hits: with so many of them nobody should run out of tries.
-        toml = folder / "headrace.toml"
-        toml.write_text(f"max_lost = {strikes + 5}\n" + toml.read_text())
-    return read_settings(folder)
-
-
 def main(arguments: Sequence[str]) -> int:
     """Play, tell, and leave the project behind. The last line of `--json` is the summary."""
     parser = argparse.ArgumentParser(prog="headrace demo")
@@ -154,19 +134,21 @@ def main(arguments: Sequence[str]) -> int:
 
     began_s = time.monotonic()
     console = Console(stderr=given.json)
-    with Live(console=console, speed=given.speed) as live:
-        played = play(given.keep, live.show, speed=given.speed, strikes=STRIKES if given.chaos else 0)
+    folder = given.keep.absolute()
+    with place.replacing(folder), Live(console=console, speed=given.speed) as live:
+        played = play(folder, live.show, speed=given.speed, strikes=STRIKES if given.chaos else 0)
         live.show(1, 1, "telling the story")
         summary, story = tell(played)
     seconds = time.monotonic() - began_s
     summary = msgspec.structs.replace(summary, seconds=round(seconds, 1))
     story = replace(story, seconds=seconds)
-    report = given.keep / "report.html"
-    write_report(story, report)
+    write_report(story, folder / place.REPORT)
     console.print(terminal(story))
     command = "headrace" if shutil.which("headrace") else str(Path(sys.executable).with_name("headrace"))
     console.print(
-        f"\nThe report: {report}\nLook around: cd {given.keep} && {command} runs ls", highlight=False, soft_wrap=True
+        f"\nThe report: {given.keep / place.REPORT}\nLook around: cd {given.keep} && {command} runs ls",
+        highlight=False,
+        soft_wrap=True,
     )
     if given.json:
         sys.stdout.buffer.write(msgspec.json.encode(summary) + b"\n")

@@ -8,6 +8,7 @@ from headrace.base.facts import Fact
 from headrace.errors import RefusedError
 from headrace.ports import Request
 from headrace.runs.events import Event
+from headrace.runs.refusal import Refusal
 
 
 class Listener:
@@ -19,8 +20,11 @@ class Listener:
     def woken(self) -> None:
         """Somebody has written to the store."""
 
-    def deploy(self, request: Request) -> list[Event]:
-        """A client asks for a deploy: the event, or none yet where it comes when the code has been loaded.
+    def refused(self, refusal: Refusal) -> None:
+        """What came from no client, and so waits for no answer in a row, was refused: for display."""
+
+    def asked(self, request: Request) -> list[Event]:
+        """A client asks for what is not the machine's: the event, or none yet where it comes later (a deploy is loaded).
 
         Raises HeadraceError where it is refused.
         """

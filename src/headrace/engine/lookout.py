@@ -10,9 +10,10 @@ from headrace.data.facts import TablePublished
 from headrace.engine.listener import Listener
 from headrace.engine.requests import request_event
 from headrace.engine.suspicion import Key, Suspicion
-from headrace.errors import HeadraceError, StoreError
+from headrace.errors import HeadraceError, RefusedError, StoreError
 from headrace.ports import EngineStore, Request
-from headrace.runs.events import Event, NewsRejected, RequestSettled, TriggerSeen, UpdateSeen, WatermarksRead
+from headrace.runs.events import Event, NewsRejected, TriggerSeen, UpdateSeen, WatermarksRead
+from headrace.runs.refusal import UNEXPECTED, Refusal
 from headrace.runs.state import State
 from headrace.streams.facts import TriggerFired
 
@@ -35,6 +36,11 @@ class Lookout:
         self._changes: int | None = None
         self._deploying: set[int] = set()
         self._suspicion = Suspicion()
+
+    @property
+    def bells(self) -> tuple[int, ...]:
+        """File descriptors that are readable when somebody has rung."""
+        return () if self._bell is None else (self._bell.fileno(),)
 
     @property
     def has_looked(self) -> bool:
@@ -98,21 +104,19 @@ class Lookout:
     def _request(self, request: Request, state: State) -> list[Event]:
         given_up = self._suspicion.given_up(request.id)
         if given_up is not None:
-            answer = {"code": "HR0001", "message": given_up, "cure": None}
-            return [RequestSettled(request.id, "error", answer)]
+            return [Refusal(UNEXPECTED, given_up).settles(request.id)]
         try:
             event = request_event(request, self._store, state.code)
             if event is not None:
                 return [event]
-            events = self._listener.deploy(request)
+            events = self._listener.asked(request)
         except StoreError:  # no answer to the request: it waits in its row
             raise
         except HeadraceError as error:
-            answer = {"code": error.code, "message": error.message, "cure": error.cure}
-            return [RequestSettled(request.id, "refused", answer)]
+            return [Refusal.of(error).settles(request.id)]
         except (KeyError, TypeError, ValueError) as error:
-            answer = {"code": "HR3001", "message": f"the request {request.verb!r} is malformed: {error!r}"}
-            return [RequestSettled(request.id, "refused", answer)]
+            malformed = RefusedError(f"the request {request.verb!r} is malformed: {error!r}", code="HR3001")
+            return [Refusal.of(malformed).settles(request.id)]
         if not events:
             self._deploying.add(request.id)
         return events

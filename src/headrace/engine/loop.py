@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from headrace.base.facts import Fact
 from headrace.data.facts import TopicAppended
-from headrace.definitions import project as definitions
-from headrace.definitions.project import Project
 from headrace.engine.listener import Listener
 from headrace.engine.lookout import Bell, Lookout
+from headrace.engine.options import EngineOptions
+from headrace.engine.recovery import MISFITS, Recovery
 from headrace.engine.retention import PAUSE_S, Retention
-from headrace.errors import ConflictError, DisagreementError, StoreError
+from headrace.errors import ConflictError, StoreError
 from headrace.host.failpoints import reach
 from headrace.host.writer import Writer
 from headrace.ports import Clock, EngineStore, Workers
-from headrace.runs.closing import closing_facts
 from headrace.runs.commands import (
     AnswerPin,
     CancelAttempt,
@@ -32,34 +30,16 @@ from headrace.runs.commands import (
     StartAttempt,
     StopWorker,
 )
-from headrace.runs.desks import Desks
-from headrace.runs.events import Event, RunRestored, SlotsRead, WorkerDied
+from headrace.runs.events import Event, RunRestored, SlotsRead
 from headrace.runs.machine import Machine, TaintedStepError
 from headrace.runs.outcome import Decided
 from headrace.runs.pool import WorkerState
-from headrace.runs.restoring import keep_crew, restore, restore_run
-from headrace.runs.rows import ActiveRun, Restored
+from headrace.runs.restoring import keep_crew
 from headrace.runs.state import State
 
 POLL_S = 1.0  # a lost ring costs this much, never an event
 RACES_MOST = 20  # so often in a row another writer may be faster; more than that is no race
-UNUSABLE = (StoreError, TaintedStepError, LookupError)  # what restoring from rows that make no sense raises
-
-
-@dataclass(frozen=True, slots=True)
-class EngineOptions:
-    """`name` is who owns the log, for people. One that `serves` takes requests, fires triggers and follows other logs.
-
-    `local` is the code of a run in process, which is never deployed: (version, project).
-    """
-
-    log: str = "engine"
-    name: str = "engine"
-    pool_size: int = 2
-    max_lost: int = 5
-    serves: bool = True
-    fires_schedules: bool = True
-    local: tuple[str, Project] | None = None
+TIDY_AGAIN_US = 60_000_000  # where the file could not be put in order
 
 
 class Engine:
@@ -91,10 +71,11 @@ class Engine:
         self._lookout = Lookout(store, self._listener, bell, serves=options.serves)
         # The word tells this engine from any other, also after an unknown outcome.
         self._writer = Writer(store, options.log, f"{options.name} {entropy():x}")
-        self._read_file, self._bell, self._entropy = read_file, bell, entropy
+        self._recovery = Recovery(store, self._writer, clock, options, decide=self._step, commit=self._commit)
+        self._read_file, self._entropy = read_file, entropy
         self._retention = retention
         self._later: list[Event] = []
-        self._is_tidy = False
+        self._tidy_due_us: int | None = 0  # monotonic; None where nothing was written since
         self._said = ""
 
     @property
@@ -119,20 +100,19 @@ class Engine:
     # -- life ----------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Take the log: whoever wrote it before is fenced from here on. Then go on with what is unfinished."""
+        """Take the log: whoever wrote it before is fenced from here on. Then go on with what is unfinished.
+
+        Raises SupersededError, StoreError; TaintedStepError where nothing can be decided, whatever the runs are.
+        """
         self._machine = None
+        self._look_anew()
         begun = self.workers.end_strangers()
-        restored = self._take_log()
+        self._recovery.take_log()
         try:
-            self._act(*self._from_rows(restored, begun, self.options.pool_size))
-        except UNUSABLE as error:
-            if _is_store_at_fault(error):
-                raise
-            without_runs = msgspec.structs.replace(restored, runs=())
-            self._step(*self._from_rows(without_runs, begun, pool_size=0))  # raises where no run is to blame
-            for rows in restored.runs:
-                self._close_if_unusable(restored, rows, begun)
-            self._act(*self._from_rows(self._take_log(), begun, self.options.pool_size))
+            self._act(*self._recovery.begin(begun))
+        except MISFITS:
+            self._recovery.end_misfits(begun)
+            self._act(*self._recovery.begin(begun))
 
     def turn(self, *, wait: bool = True, at_most_s: float = POLL_S) -> bool:
         """One round, which waits `at_most_s` for something to happen. False where nothing happened.
@@ -146,9 +126,7 @@ class Engine:
             self._go_on()
             return True
         if wait and not self._later:
-            self.workers.wait(
-                min(at_most_s, self._patience_s(machine)), *((self._bell.fileno(),) if self._bell else ())
-            )
+            self.workers.wait(min(at_most_s, self._patience_s(machine)), *self._lookout.bells)
         try:
             seen = self._look(machine)
         except StoreError as error:  # nothing was taken from anywhere, so nothing is lost
@@ -156,6 +134,7 @@ class Engine:
             if wait:
                 self.workers.wait(POLL_S)
             return False
+        self._said = ""
         events = self.workers.events()
         due = machine.next_due_us()
         if not events and not seen and (due is None or due > self.clock.monotonic_us()):
@@ -177,17 +156,17 @@ class Engine:
             self._lookout.dropped([*events, *seen])
             return False
         try:
-            return self._act_until_first(machine, events, seen)
+            return self._act_despite_races(machine, events, seen)
         except (StoreError, TaintedStepError) as error:
             self._listener.troubled(error, "the engine goes on from what is committed")
-            if isinstance(error, TaintedStepError | DisagreementError):
+            if isinstance(error, MISFITS):
                 self._lookout.failed([*events, *seen], error)
             else:  # the store refused, and no event is to blame for it
                 self._lookout.dropped([*events, *seen])
             self._go_on()
             return False
 
-    def _act_until_first(self, machine: Machine, events: Sequence[Event], seen: Sequence[Event]) -> bool:
+    def _act_despite_races(self, machine: Machine, events: Sequence[Event], seen: Sequence[Event]) -> bool:
         """Act on the events. Where another writer was faster with a number, decide again from the rows as they are."""
         for _ in range(RACES_MOST):
             crew = machine.state.pool.crew()
@@ -200,12 +179,15 @@ class Engine:
 
     def _read_again(self, before: Machine, crew: Sequence[WorkerState]) -> Machine:
         """A machine from the rows, before the same events are decided on again. The workers go on undisturbed."""
-        try:
-            machine = self._fill_machine(self.store.restore(self.options.log), self.options.pool_size)
-            keep_crew(machine.state, before.state, crew)
-        except LookupError as error:
-            raise TaintedStepError(f"the rows make no sense: {error!r}") from error
+        machine = self._recovery.machine()
+        keep_crew(machine.state, before.state, crew)
+        self._look_anew()
         return machine
+
+    def _look_anew(self) -> None:
+        """What was found and is not decided on is found again: by the next look, or in the rows of the runs."""
+        self._later.clear()
+        self._lookout.forget()
 
     def _go_on(self) -> None:
         """Drop the memory and begin from the rows; what the workers had in hand is lost. Tried until the store allows."""
@@ -213,7 +195,6 @@ class Engine:
         self.workers.abandon()
         try:
             self.start()
-            self._said = ""
         except StoreError as error:
             self._machine = None  # also where the commit stood, and what followed from it was not carried out
             self._say_once(error, f"the engine tries again every {POLL_S:g} s")
@@ -222,54 +203,6 @@ class Engine:
         if str(error) != self._said:
             self._said = str(error)
             self._listener.troubled(error, then)
-
-    # -- from rows -----------------------------------------------------------------------------------------------
-
-    def _take_log(self) -> Restored:
-        self._writer.look()
-        self._writer.take(self.clock.now_us())
-        reach("engine.log_taken")
-        return self.store.restore(self.options.log)
-
-    def _from_rows(
-        self, restored: Restored, begun: Mapping[str, int], pool_size: int
-    ) -> tuple[Machine, Sequence[Event]]:
-        """A machine from rows, and the deaths of those who held its running attempts."""
-        machine = self._fill_machine(restored, pool_size)
-        return machine, [
-            WorkerDied(name, begun.get(name, 1 << 62), "the engine that had started it died")
-            for name in tuple(machine.state.pool.workers)
-        ]
-
-    def _fill_machine(self, restored: Restored, pool_size: int) -> Machine:
-        options = self.options
-        state = State(
-            pool_size=pool_size,
-            max_lost=options.max_lost,
-            worker_prefix=f"w{self._writer.state.epoch}-",
-            desks=Desks(fires_schedules=options.serves and options.fires_schedules, fires_triggers=options.serves),
-            now_us=self.clock.now_us(),
-            mono_us=self.clock.monotonic_us(),
-        )
-        if options.local is not None:
-            restored = msgspec.structs.replace(restored, code=options.local[0])
-            state.projects = dict([options.local])
-        restore(state, restored)
-        self._later.clear()
-        self._lookout.forget()
-        return Machine(state)
-
-    def _close_if_unusable(self, restored: Restored, rows: ActiveRun, begun: Mapping[str, int]) -> None:
-        """End a run that cannot be restored from its rows, with the reason; the others go on."""
-        try:
-            # Without workers nothing is started: only what follows from the rows themselves is committed.
-            alone = msgspec.structs.replace(restored, runs=(rows,))
-            self._commit(self._step(*self._from_rows(alone, begun, pool_size=0)))
-        except UNUSABLE as error:
-            if _is_store_at_fault(error):
-                raise
-            why = f"it cannot go on from its rows: {type(error).__name__}: {error}"
-            self._writer.append(closing_facts(rows, "failed", why, self.clock.now_us(), by="rows"))
 
     # -- deciding and committing ---------------------------------------------------------------------------------
 
@@ -284,6 +217,8 @@ class Engine:
         decision = self._step(machine, events)
         self._commit(decision)
         self._machine = machine
+        for refusal in decision.refusals:
+            self._listener.refused(refusal)
         reach("engine.before_carrying_out")
         self._carry_out(machine, decision.commands)
         reach("engine.after_sending")
@@ -301,7 +236,8 @@ class Engine:
     def _commit(self, decision: Decided) -> None:
         if not decision.facts:
             return
-        self._is_tidy = False
+        if self._tidy_due_us is None:
+            self._tidy_due_us = 0
         bodies = {i: self._read_file(path) for i, path in decision.files.items()}
         facts = [_sized(fact, bodies.get(i)) for i, fact in enumerate(decision.facts)]
         reach("engine.before_commit")
@@ -336,10 +272,9 @@ class Engine:
             self.workers.start(worker, [(start, machine.state.runs[start.run]) for start in group])
 
     def _reload(self, state: State, run: str) -> None:
-        rows = self.store.active_run(run)
-        if rows is not None:
-            project = definitions.decode(self.store.project_of(rows.run.code))
-            self._later.append(RunRestored(restore_run(state, rows, project)))
+        active = self._recovery.active(state, run)
+        if active is not None:
+            self._later.append(RunRestored(active))
 
     # -- looking and waiting -------------------------------------------------------------------------------------
 
@@ -351,12 +286,14 @@ class Engine:
 
     def _rest(self) -> bool:
         """What is done while nothing else is to do. Whether there may be more of it."""
-        if not self._is_tidy:
-            self._is_tidy = True
+        now_us = self.clock.monotonic_us()
+        if self._tidy_due_us is not None and self._tidy_due_us <= now_us:
+            self._tidy_due_us = now_us + TIDY_AGAIN_US
             try:
                 self.store.tidy()
-            except StoreError as error:  # a full disk, say: nothing is lost, and the next rest tries again
-                self._listener.troubled(error, "the engine goes on")
+                self._tidy_due_us = None
+            except StoreError as error:  # a full disk, say: nothing is lost
+                self._listener.troubled(error, f"the engine goes on, and tries it again in {TIDY_AGAIN_US // 10**6} s")
         return self._forget(is_idle=True)
 
     def _forget(self, *, is_idle: bool) -> bool:
@@ -382,11 +319,6 @@ class Engine:
         if due is None:
             return longest_s
         return min(longest_s, max(0.0, (due - self.clock.monotonic_us()) / 1e6))
-
-
-def _is_store_at_fault(error: Exception) -> bool:
-    """Whether the store refused, rather than the rows making no sense."""
-    return isinstance(error, StoreError) and not isinstance(error, DisagreementError)
 
 
 def _sized(fact: Fact, body: bytes | None) -> Fact:

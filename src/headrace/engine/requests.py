@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from headrace.base.instants import iso
 from headrace.definitions import project as definitions
-from headrace.errors import NotFoundError, RefusedError
+from headrace.definitions.nodes import Graph
 from headrace.ports import EngineStore, Request
 from headrace.runs.events import AliasAsked, CancelAsked, Event, PauseAsked, RequestSettled, RetryAsked, RunAsked
 from headrace.runs.rows import RunRow
+from headrace.runs.state import definition_of
 
 
 def request_event(request: Request, store: EngineStore, current: str = "") -> Event | None:
@@ -64,36 +64,13 @@ def _run_key(request: Request) -> str:
 
 def _retry(request: Request, store: EngineStore, current: str) -> RetryAsked:
     name, by = request.body["run"], request.body.get("by", "somebody")
-    row = store.run_row(name)
-    if row is None:
-        raise NotFoundError(f"there is no run {name!r}", cure="headrace runs ls", code="HR2020")
-    if row.ended_us is None:
-        raise RefusedError(f"run {name} has not ended", cure="wait for it, or cancel it first", code="HR3011")
-    if row.state == "succeeded":
-        raise RefusedError(f"run {name} succeeded: there is nothing to retry", code="HR3012")
-    if row.log.startswith("run:"):
-        cure = f"start it in the engine:  headrace trigger {row.pipeline}"
-        raise RefusedError(f"run {name} ran in a process of its own", cure=cure, code="HR3013")
-    if row.dropped_us is not None:
-        raise RefusedError(
-            f"the details of run {name} were dropped {iso(row.dropped_us)}: what it had done cannot be carried over",
-            cure=f"start a new run:  headrace trigger {row.pipeline}",
-            code="HR3015",
-        )
-    code = request.body.get("code")
-    if code is not None:
-        code = current if code == "current" else code
-        _check_same_graph(row, code, store)
-    return RetryAsked(name, by, row.generation + 1, code, request.id, row.key)
+    row, code = store.run_row(name), request.body.get("code")
+    if row is None or code is None:
+        return RetryAsked(name, by, row, request=request.id)
+    code = current if code == "current" else code
+    return RetryAsked(name, by, row, code, (_graph(row, row.code, store), _graph(row, code, store)), request.id)
 
 
-def _check_same_graph(row: RunRow, code: str, store: EngineStore) -> None:
-    """Results are carried over by the names and maps of the graph, so another graph needs a new run."""
-    then = definitions.decode(store.project_of(row.code)).pipelines.get(row.pipeline)
-    now = definitions.decode(store.project_of(code)).pipelines.get(row.pipeline)
-    if now is None or then is None or then.graph != now.graph:
-        raise RefusedError(
-            f"the graph of {row.pipeline} is another in code version {code}: results cannot be carried over",
-            cure=f"start a new run:  headrace trigger {row.pipeline}",
-            code="HR3014",
-        )
+def _graph(row: RunRow, code: str, store: EngineStore) -> Graph | None:
+    definition = definition_of(definitions.decode(store.project_of(code)), row.pipeline)
+    return None if definition is None else definition.graph

@@ -15,16 +15,17 @@ from headrace.engine.listener import Listener
 from headrace.engine.loader import LoadedCode
 from headrace.engine.loading import Loaded, Loading
 from headrace.engine.loop import POLL_S, Engine
-from headrace.engine.supervisor import Death, StreamSupervisor, shard_arguments
+from headrace.engine.supervisor import Death, StreamSupervisor, spread
 from headrace.errors import HeadraceError, StoreError, SupersededError
 from headrace.host.rights import take_right
 from headrace.host.writer import Writer
 from headrace.ports import Request
 from headrace.runs.closing import closing_facts
-from headrace.runs.events import Deployed, Event, RequestSettled
-from headrace.runs.rows import ActiveRun
+from headrace.runs.events import Deployed, Event
+from headrace.runs.refusal import Refusal
+from headrace.runs.rows import RUN_LOGS, OpenRun, run_file
 from headrace.streams.facts import ShardHeld
-from headrace.streams.owner import shard_log
+from headrace.streams.owner import Hand, shard_log
 
 HOLDS_TOO_LONG_S = 2.0
 WATCH_S = 0.5
@@ -36,11 +37,17 @@ DEAD = "the process that ran it died"
 Notice = Callable[[str], None]
 
 
-class OpenRuns(Protocol):
-    """Runs in other processes: `open_runs` are those with a log of their own that have not ended."""
+class SharedStore(Protocol):
+    """What a service looks after in the store, which others write too."""
 
-    def open_runs(self, prefix: str) -> list[ActiveRun]: ...
-    def holder(self) -> tuple[int, float] | None: ...
+    def open_runs(self, prefix: str) -> list[OpenRun]:
+        """Runs that have not ended, in logs whose name begins so."""
+        ...
+
+    def holder(self) -> tuple[int, float] | None:
+        """Pid of the process that holds the store to write, and for how many seconds."""
+        ...
+
     def refuse_elsewhere(self) -> None:
         """Raises StoreError where the store at its path is not the one that is open."""
         ...
@@ -65,10 +72,13 @@ class ServiceListener(Listener):
         """Stream processes may have rows to read."""
         self._supervisor.wake()
 
-    def deploy(self, request: Request) -> list[Event]:
-        """Answered when the project has been loaded."""
+    def refused(self, refusal: Refusal) -> None:
+        self._notice(str(refusal))
+
+    def asked(self, request: Request) -> list[Event]:
+        """A deploy is answered when the project has been loaded."""
         if request.verb != "deploy":
-            return super().deploy(request)
+            return super().asked(request)
         self._loading.aside(request.id)
         return []
 
@@ -79,24 +89,26 @@ class ServiceListener(Listener):
 class Service:
     """Runs one engine with its stream processes until told to stop. `notice` gets lines for people.
 
-    `lock_of` is the file of the right to a shard's log.
+    `lock_of` is the file of the right to a shard's log, `hand_of` what its last owner had in hand when it died.
     """
 
     def __init__(
         self,
         engine: Engine,
-        others: OpenRuns,
+        shared: SharedStore,
         supervisor: StreamSupervisor,
         loading: Loading,
         *,
         code_folder: Path,
         locks: Path,
         lock_of: Callable[[str], Path],
+        hand_of: Callable[[str], Hand | None],
         stream_processes: int,
         notice: Notice,
     ) -> None:
-        self.engine, self.others, self.supervisor, self.loading = engine, others, supervisor, loading
+        self.engine, self.shared, self.supervisor, self.loading = engine, shared, supervisor, loading
         self._code_folder, self._locks, self._lock_of = code_folder, locks, lock_of
+        self._hand_of = hand_of
         self._stream_processes, self._notice = stream_processes, notice
         self._is_over = threading.Event()
         self._looked_us = self._found_us = 0  # after runs of others, after the store
@@ -145,10 +157,10 @@ class Service:
         """Deploy what was loaded, or say what is wrong and keep the last good version."""
         code = loaded.result
         if isinstance(code, HeadraceError):
-            self._refuse(loaded.request, "HR1000", str(code))
+            self._refuse(loaded.request, Refusal(code.code, str(code)))
             return
         if (wrong := self._wrong(code)) is not None:
-            self._refuse(loaded.request, *wrong)
+            self._refuse(loaded.request, wrong)
             return
         is_new = code.code != self.engine.machine.state.code
         self.engine.give([Deployed(code.code, code.project, code.body, loaded.request)])
@@ -163,30 +175,30 @@ class Service:
         elif was_refused:
             self._notice(f"clean again: the files are version {code.code}, which is in force")
 
-    def _wrong(self, code: LoadedCode) -> tuple[str, str] | None:
-        """Why it cannot be deployed: an error code, and the words."""
+    def _wrong(self, code: LoadedCode) -> Refusal | None:
+        """Why it cannot be deployed."""
         if code.problems:
-            return "HR1000", "\n".join(f"{p.where}: {p.message}\n    {p.cure}" for p in code.problems)
-        for name, found in self.others.partitions().items():
+            return Refusal("HR1000", "\n".join(f"{p.where}: {p.message}\n    {p.cure}" for p in code.problems))
+        for name, found in self.shared.partitions().items():
             topic = code.project.topics.get(name)
             if topic is not None and topic.partitions != found:
                 error = resized(topic, found)
-                return error.code, f"{error.code} {error}"
+                return Refusal(error.code, f"{error.code} {error}")
         return None
 
-    def _refuse(self, request: int | None, code: str, why: str) -> None:
+    def _refuse(self, request: int | None, refusal: Refusal) -> None:
         self._was_refused = True
         in_force = self.engine.machine.state.code
         kept = f"version {in_force} stays in force" if in_force else "nothing is deployed yet"
-        self._notice(f"{why}\nnot deployed; {kept}")
+        self._notice(f"{refusal.message}\nnot deployed; {kept}")
         if in_force and not self._serving:
             self._serve(in_force)
         if request is not None:
-            self.engine.give([RequestSettled(request, "refused", {"code": code, "message": why, "cure": None})])
+            self.engine.give([refusal.settles(request)])
 
     def _serve(self, code: str) -> None:
         self._serving = code
-        groups = shard_arguments(self.engine.machine.state.project, self._stream_processes)
+        groups = spread(self.engine.machine.state.project, self._stream_processes)
         self.supervisor.deploy(code, self._code_folder / code, groups)
 
     # -- looking after others ------------------------------------------------------------------------------------
@@ -195,7 +207,7 @@ class Service:
         now_us = self.engine.clock.monotonic_us()
         if now_us - self._found_us >= LOOK_AFTER_STORE_US:
             self._found_us = now_us
-            self.others.refuse_elsewhere()
+            self.shared.refuse_elsewhere()
         undeployed = self._undeployed
         if undeployed is not None and self.engine.is_working:
             self._undeployed = None
@@ -217,29 +229,31 @@ class Service:
 
     def _say_at_shards(self, death: Death) -> None:
         """Why they stand still, in the logs of the shards themselves: their own process does not live to say it."""
+        hands = {shard: self._hand_of(shard_log(*shard)) for shard in death.shards}
+        in_hand = {shard: hand for shard, hand in hands.items() if hand is not None}
         for stream, number in death.shards:
-            log = shard_log(stream, number)
+            log, why = shard_log(stream, number), death.why((stream, number), in_hand)
             right = take_right(self._lock_of(log))
             if right is None:
                 continue
             with right:
                 writer = Writer(self.engine.store, log, self.engine.owner)
                 writer.look()
-                if self._said_at.get(log) == (writer.state.head, death.why):
+                if self._said_at.get(log) == (writer.state.head, why):
                     continue  # nothing has happened there since
                 now_us = self.engine.clock.now_us()
-                writer.take(now_us, (ShardHeld(stream, number, death.why, now_us),))
-                self._said_at[log] = (writer.state.head, death.why)
+                writer.take(now_us, (ShardHeld(stream, number, why, now_us),))
+                self._said_at[log] = (writer.state.head, why)
 
     def _close_dead_runs(self) -> None:
         """A run in another process whose lock is free has died with it: its log is taken over and closed."""
-        for rows in self.others.open_runs("run:"):
-            right = take_right(self._locks / f"{rows.run.log.replace(':', '-')}.lock")
+        for run in self.shared.open_runs(RUN_LOGS):
+            right = take_right(self._locks / f"{run_file(run.log)}.lock")
             if right is None:
                 continue
             with right:
-                if close_dead(self.engine, rows):
-                    self._notice(f"run {rows.run.run} of {rows.run.pipeline} is lost: {DEAD}")
+                if close_dead(self.engine, run):
+                    self._notice(f"run {run.run} of {run.pipeline} is lost: {DEAD}")
                 right.path.unlink(missing_ok=True)
 
     def _watch_lock(self) -> None:
@@ -247,7 +261,7 @@ class Service:
         told = named = 0
         while not self._is_over.wait(WATCH_S):
             try:
-                held = self.others.holder()
+                held = self.shared.holder()
             except (OSError, StoreError):  # the lock cannot be looked at: whoever writes is told why
                 continue
             if held is None or held[1] < HOLDS_TOO_LONG_S or held[0] == os.getpid():
@@ -263,14 +277,14 @@ class Service:
                 self._notice(f"the store is held by process {pid} for {seconds:.0f} s; headrace doctor says more")
 
 
-def close_dead(engine: Engine, rows: ActiveRun) -> bool:
+def close_dead(engine: Engine, run: OpenRun) -> bool:
     """End a run whose process has died, in that one's log. False where it had ended before.
 
     Raises StoreError where nothing was written, SupersededError where its process lives after all.
     """
-    writer = Writer(engine.store, rows.run.log, engine.owner)
+    writer = Writer(engine.store, run.log, engine.owner)
     writer.look()
-    left = engine.store.active_run(rows.run.run)
+    left = engine.store.open_run(run.run)
     if left is not None:
         now_us = engine.clock.now_us()
         writer.take(now_us, closing_facts(left, "lost", DEAD, now_us, by="process"))

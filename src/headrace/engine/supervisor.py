@@ -15,6 +15,8 @@ from pathlib import Path
 
 from headrace.definitions.project import OnEvent, Project
 from headrace.ports import Clock
+from headrace.streams.owner import Hand
+from headrace.streams.place import Place, places_text
 
 GRACE_S = 5.0
 KILLED_S = 5.0  # so long until the kernel has ended a process that was killed
@@ -25,10 +27,10 @@ _LAST_BYTES = 4096
 
 @dataclass(slots=True)
 class StreamProcess:
-    """One process with the shards that it hosts."""
+    """One process with what it hosts."""
 
     name: str
-    arguments: tuple[str, ...]
+    places: tuple[Place, ...]
     popen: subprocess.Popen[bytes]
     wake_fd: int
     started_us: int
@@ -37,37 +39,54 @@ class StreamProcess:
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """A process is gone. `why` its `shards` stand still is set where it died soon, and not for the first time."""
+    """A process is gone, `how` and with which `log`. `shards` are set where it died soon, and not for the first time:
+    what they stand still for must then be found at them."""
 
     words: str
     shards: tuple[tuple[str, int], ...] = ()
-    why: str = ""
+    how: str = ""
+    log: str = ""
+
+    def why(self, shard: tuple[str, int], in_hand: Mapping[tuple[str, int], Hand]) -> str:
+        """Why a shard stands still. `in_hand` are those whose rows user code was running over when the process died."""
+        hand = in_hand.get(shard)
+        if hand is not None:
+            return (
+                f"its rows {hand.first} to {hand.end - 1} killed its process ({self.how}):"
+                f" they are cut down until the one that does is a dead letter; its log: {self.log}"
+            )
+        if in_hand:
+            names = sorted({stream for stream, _ in in_hand})
+            return (
+                f"it shares a process with {' and '.join(names)}, whose rows kill it: it goes on when those are found"
+            )
+        return f"its process dies as soon as it starts ({self.how}); its log: {self.log}"
 
 
 @dataclass(slots=True)
 class _Wanted:
-    """What should run: a name, its arguments, and how often it died lately."""
+    """What should run: a name, what it hosts, and how often it died lately."""
 
     name: str
-    arguments: tuple[str, ...]
+    places: tuple[Place, ...]
     deaths: int = 0
     due_us: int = 0
 
 
-def shard_arguments(project: Project, processes: int) -> list[tuple[str, ...]]:
-    """Spread the shards of all streams, and the event triggers, over so many processes: `--shards`, `--triggers`.
+def spread(project: Project, processes: int) -> list[tuple[Place, ...]]:
+    """The shards of all streams, and the event triggers, over at most so many processes.
 
-    >>> shard_arguments(Project("p"), 2)
+    >>> spread(Project("p"), 2)
     []
     """
-    places: list[str] = []
+    places: list[Place] = []
     for stream in project.streams.values():
         topic = project.topics.get(stream.source.topic)
-        places += [f"{stream.name}:{shard}" for shard in range(topic.partitions if topic else 1)]
+        places += [Place(stream.name, shard) for shard in range(topic.partitions if topic else 1)]
     for definition in project.pipelines.values():
-        places += [f"trigger/{definition.name}/{t.slug}" for t in definition.triggers if isinstance(t, OnEvent)]
-    groups = [places[i::processes] for i in range(processes)]
-    return [("--shards", ";".join(group)) for group in groups if group]
+        places += [Place(definition.name, slug=t.slug) for t in definition.triggers if isinstance(t, OnEvent)]
+    groups = [tuple(places[i::processes]) for i in range(processes)]
+    return [group for group in groups if group]
 
 
 @dataclass(slots=True)
@@ -88,8 +107,8 @@ class StreamSupervisor:
     _told: set[int] = field(default_factory=set[int])
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
 
-    def deploy(self, code: str, code_path: Path, groups: list[tuple[str, ...]]) -> None:
-        """Run these groups of shards on this code version: the old processes finish their batch and leave first.
+    def deploy(self, code: str, code_path: Path, groups: list[tuple[Place, ...]]) -> None:
+        """Run a process for each of these groups on this code version: the old processes finish their batch and leave first.
 
         Returns at once; `tend` starts the new ones when the last of the old ones is gone.
         """
@@ -183,9 +202,8 @@ class StreamSupervisor:
         words = f"{process.name} died ({how}); it starts again; its log: {log}"
         if deaths < HOPELESS:
             return Death(words)
-        return Death(
-            words, _shards(process.arguments), f"its process dies as soon as it starts ({how}); its log: {log}"
-        )
+        shards = tuple((place.name, place.number) for place in process.places if place.number is not None)
+        return Death(words, shards, how, str(log))
 
     def _log(self, name: str) -> Path:
         return self.logs / f"{name}.log"
@@ -196,7 +214,7 @@ class StreamSupervisor:
         self.logs.mkdir(parents=True, exist_ok=True)
         command = (
             sys.executable, "-m", "headrace.shards.process",
-            *self._common, *wanted.arguments, "--wake-fd", str(read_fd),
+            *self._common, "--shards", places_text(wanted.places), "--wake-fd", str(read_fd),
         )  # fmt: skip
         with self._log(wanted.name).open("ab") as output:
             fcntl.flock(output, fcntl.LOCK_SH)  # the process has it too: retention leaves its log alone
@@ -207,7 +225,7 @@ class StreamSupervisor:
                 env={**os.environ, **self.environment},
             )  # fmt: skip
         os.close(read_fd)
-        return StreamProcess(wanted.name, wanted.arguments, popen, write_fd, now_us, log_start)
+        return StreamProcess(wanted.name, wanted.places, popen, write_fd, now_us, log_start)
 
 
 def _clear_up(process: StreamProcess) -> None:
@@ -227,10 +245,3 @@ def _last_words(log: Path, start: int) -> str:
         file.seek(max(start, log.stat().st_size - _LAST_BYTES))
         lines = file.read().decode("utf-8", "replace").splitlines()
     return next((line.strip() for line in reversed(lines) if line.strip() and not line[0].isspace()), "")
-
-
-def _shards(arguments: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
-    """The shards among what `shard_arguments` gave."""
-    places = arguments[1].split(";")
-    found = (place.rpartition(":") for place in places if not place.startswith("trigger/"))
-    return tuple((stream, int(number)) for stream, _, number in found)

@@ -119,23 +119,23 @@ class AttemptRunner:
 
 def failure(serial: int, error: BaseException, took_us: int, *, is_task: bool = True) -> Failed:
     """The report for an exception, in words for the task's author. What Headrace does itself refuses once and for all."""
-    line, detail, reason, retryable = one_line(error), user_frames(error), "raised", True
+    line, detail, retryable = one_line(error), user_frames(error), True
     match error:
         case AttemptCancelled():
-            line, reason, retryable = "the run was cancelled", "cancelled", False
+            line, retryable = "the run was cancelled", False
         case SystemExit(code=code):
             shown = "" if code is None else told(repr(code))[:80]
-            line, reason = f"SystemExit: the task called sys.exit({shown})", "exited"
+            line = f"SystemExit: the task called sys.exit({shown})"
             detail += "\nA task ends by returning, or fails by raising an exception."
         case KeyboardInterrupt():
-            line, reason = "KeyboardInterrupt: the task was interrupted", "interrupted"
+            line = "KeyboardInterrupt: the task was interrupted"
         case CodecError():
             retryable = False  # the same value again would be refused again
         case HeadraceError():
             retryable = is_task or (isinstance(error, StoreError) and not isinstance(error, DamagedError))
         case _:
             pass
-    return Failed(serial, line, detail, took_us, reason, retryable)
+    return Failed(serial, line, detail, took_us, retryable)
 
 
 def _returned(prepared: _Prepared, arguments: dict[str, Any]) -> Any:

@@ -26,7 +26,7 @@ from headrace.runs import events as e
 from headrace.runs.active import Active
 from headrace.runs.commands import StartAttempt
 from headrace.runs.effects import NO_EFFECTS, Effects
-from headrace.runs.path import path_text
+from headrace.runs.path import item_key
 
 Spawn = Callable[[LocalExecutor, str, str], None]
 _EFFECTS = msgspec.json.Decoder(Effects)
@@ -145,22 +145,21 @@ def event_of(worker: str, message: FromWorker) -> e.Event | None:
 
 def start_message(start: StartAttempt, active: Active) -> Start:
     """The message for an attempt. The idempotency key is the same for all attempts of the item, the token grows."""
-    path = path_text(start.path)
     return Start(
-        start.serial,
-        start.run,
-        start.pipeline,
-        start.node.name,
-        start.path,
-        start.item,
-        start.attempt,
-        start.epoch,
-        f"{start.run}/{start.node.name}/{path}/{start.item}",
-        start.epoch,
-        tuple(Upstream(node, key, value) for (node, key), value in start.upstream.items()),
-        _params_of(active),
-        active.window,
-        active.events,
+        serial=start.serial,
+        run=start.run,
+        pipeline=start.pipeline,
+        node=start.node.name,
+        path=start.path,
+        item=start.item,
+        attempt=start.attempt,
+        epoch=start.epoch,
+        key=item_key(start.run, start.node.name, start.path, start.item),
+        token=start.epoch,
+        upstream=tuple(Upstream(node, key, value) for (node, key), value in start.upstream.items()),
+        params=_params_of(active),
+        window=active.window,
+        events=active.events,
     )
 
 

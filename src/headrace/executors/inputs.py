@@ -30,6 +30,7 @@ from headrace.definitions.nodes import (
     Ref,
     Sequence,
 )
+from headrace.definitions.project import CHAMPION
 from headrace.errors import CodecError
 from headrace.executors.parts import AttemptAccess, LoadedPipeline, Parts
 from headrace.executors.protocol import Start
@@ -199,7 +200,7 @@ class Arguments:
             case "model", "version", arg:
                 return self._access.load_model(project.models[ref.name], alias=None, version=int(arg or 0))
             case "model", _, arg:
-                return self._access.load_model(project.models[ref.name], alias=str(arg or "champion"), version=None)
+                return self._access.load_model(project.models[ref.name], alias=str(arg or CHAMPION), version=None)
             case _:
                 window = Window.of(*self._start.window) if self._start.window is not None else None
                 return self._access.read_topic(project.topics[ref.name], window)

@@ -111,7 +111,6 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag=4):
     error: str
     detail: str
     took_us: int
-    reason: str = "raised"  # "raised" | "exited" | "interrupted" | "cancelled"
     retryable: bool = True
     log: LogSpan | None = None
 

@@ -13,6 +13,7 @@ from headrace.graph.annotations import hints, is_named
 from headrace.graph.columns import column_problems
 from headrace.graph.compile import Compiled
 from headrace.graph.loaded import Loaded
+from headrace.graph.passing import passing_problems
 from headrace.graph.pipeline import Pipeline
 from headrace.graph.stream import Stream
 from headrace.graph.syntax import syntax_problems
@@ -43,6 +44,8 @@ def _bodies(loaded: Loaded) -> Iterator[Problem]:
         yield from syntax_problems(pipeline.fn, name)
         yield from _triggers(pipeline)
         compiled = loaded.pipelines.get(name)
+        if compiled is not None:
+            yield from passing_problems(pipeline, compiled)
         if compiled is not None and _takes(pipeline.fn, "Window"):
             yield from _latest_in_window(compiled)
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from headrace.data.placeholder import Placeholder
 from headrace.data.where import called_at, user_frame, user_line
-from headrace.definitions.nodes import AnyInput, Choice, Condition, Ref, Sequence
+from headrace.definitions.nodes import AnyInput, Choice, Condition, Param, Ref, Sequence
 from headrace.errors import GraphError
-from headrace.graph.annotations import item_of, tuple_length
+from headrace.graph.annotations import is_named, item_of, tuple_length
 
 if TYPE_CHECKING:
     from headrace.graph.recorder import Recorder
@@ -79,7 +79,7 @@ class Handle(Placeholder):
     def _refuse(self, use: str, cure: str | None = None) -> NoReturn:
         name = _variable(self)
         subject = f"{name} is {self.note}" if name else f"here stands {self.note}"
-        if cure is None and "`__rshift__`" in use:
+        if cure is None and use.startswith("`>>`"):
             cure = "`>>` orders uncalled tasks; calls are ordered by hr.chain(a(x), b(y))"
         reached = called_at(self.recorder.body)
         here = user_line()
@@ -107,7 +107,7 @@ def part_of(value: AnyInput, index: int) -> AnyInput | None:
 
 
 def _cure(handle: Handle) -> str:
-    if handle.note.startswith("the window"):
+    if isinstance(handle.source, Param) and is_named(handle.annotation, "headrace", "Window"):
         return "pass the window to a task and read .start and .end there"
     return "put this into a task, or use hr.when or hr.map"
 

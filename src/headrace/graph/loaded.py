@@ -180,13 +180,18 @@ class _Gathering:
             self.problems.append(
                 Problem(
                     code="HR1003",
-                    message=f"two of the project have the name {item.name!r}: {other!r} at {other.where} and {item!r}",
+                    message=f"the name {item.name!r} is given twice: to {other!r} at {other.where}, and here to {item!r}",
                     where=item.where,
-                    cure=f'a name is the identity of a {kind}: give one of them another, with name="…"',
+                    cure=f"a name is the identity of a {kind}: give one of them another, {_spelled(kind, item)}",
                 )
             )
             return False
         return True
+
+
+def _spelled(kind: str, item: Any) -> str:
+    """How the name of such a thing is written."""
+    return f'hr.{type(item).__name__}("…")' if kind == "dataset" else 'name="…"'
 
 
 def _same_dataset(kind: str, one: Any, other: Any) -> bool:

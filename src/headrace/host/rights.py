@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ from pathlib import Path
 from types import TracebackType
 
 from headrace.errors import EngineUnavailableError, StoreError
+
+ENGINE_LOCK = "engine.lock"  # in the folder of locks: the right to serve the project
+LOOK_S, LOOKS_MOST = 0.001, 1000  # who looks at a right is soon done with it
 
 _held: set[int] = set()
 
@@ -51,13 +55,14 @@ class Right:
 def take_right(path: Path) -> Right | None:
     """Take the right now, or None where another process has it. The holder's pid stands in the file.
 
+    Where somebody only looks at it that moment is waited for.
     Raises StoreError where the file cannot be made or written.
     """
     fd = -1
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(fd)
         os.ftruncate(fd, 0)
         os.pwrite(fd, str(os.getpid()).encode(), 0)
     except OSError as error:
@@ -70,9 +75,23 @@ def take_right(path: Path) -> Right | None:
     return Right(path, fd)
 
 
+def _lock(fd: int) -> None:
+    """Take the lock for this process alone. Raises BlockingIOError where another one has it."""
+    for _ in range(LOOKS_MOST):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)  # raises where it is held, not looked at
+            fcntl.flock(fd, fcntl.LOCK_UN)
+            time.sleep(LOOK_S)
+        else:
+            return
+    raise BlockingIOError
+
+
 def take_engine_right(locks: Path) -> Right:
     """The right to serve the project. Raises EngineUnavailableError (HR5010) where an engine has it."""
-    path = locks / "engine.lock"
+    path = locks / ENGINE_LOCK
     right = take_right(path)
     if right is None:
         raise EngineUnavailableError(
@@ -115,7 +134,7 @@ def holder_of(path: Path) -> int | None:
     except FileNotFoundError:
         return None
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared, so that two who look are no holders to each other
     except BlockingIOError:
         text = os.pread(fd, 32, 0).decode(errors="replace").strip()
         return int(text) if text.isdigit() else 0

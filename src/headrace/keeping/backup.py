@@ -34,6 +34,8 @@ from headrace.storage.backup import (
     measured,
     not_whole,
     read_manifest,
+    refused,
+    write,
     write_manifest,
 )
 from headrace.storage.local import LocalStorage
@@ -87,13 +89,16 @@ def _back_up(settings: Settings, folder: Path, tell: Tell) -> Manifest:
         finally:
             copy.close()
         here = whereabouts.remembered(settings.home) or whereabouts.whereabouts(settings.home, secrets.token_hex(8))
-        (folder / whereabouts.FILE).write_bytes(msgspec.json.encode(here) + b"\n")
+        write(folder / whereabouts.FILE, msgspec.json.encode(here) + b"\n")
         files += [measured(folder / name, name) for name in (DATABASE, whereabouts.FILE)]
         fsync_folders(folder, (file.path for file in files))
         manifest = Manifest(
             FORMAT, version("headrace"), settings.name, here.store, made_us, heads, tuple(files), damaged
         )
         write_manifest(folder, manifest)
+    except OSError as error:
+        _empty(folder)
+        raise refused(error, error.filename or str(folder)) from error
     except BaseException:
         _empty(folder)
         raise

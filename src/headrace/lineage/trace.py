@@ -258,8 +258,8 @@ class _Tracer:
         says, data = words.table(row)
         if not self._is_new("table", name):
             return Step("table", name, says, {"table": table, "version": number})
-        # A part's path begins with the run that wrote it; a version by window or key holds parts of many.
-        writers = list(dict.fromkeys(part.path.partition("/")[0] for part in reversed(row.parts)))
+        # A version by window or key holds parts of many runs.
+        writers = list(dict.fromkeys(part.run for part in reversed(row.parts)))
         if len(writers) > _WRITERS_TOLD:
             says = (*says, f"its files are of {len(writers)} runs; the newest {_WRITERS_TOLD} are told")
         return Step("table", name, says, data, tuple(self._run(run) for run in writers[:_WRITERS_TOLD]))

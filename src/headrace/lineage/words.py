@@ -77,9 +77,8 @@ def version(found: VersionRow, moves: list[AliasRow]) -> Told:
     metrics: dict[str, float] = evidence.get("metrics") or {}
     if metrics:
         says.append(_metrics(metrics))
-    gain = evidence.get("gain")
-    if isinstance(gain, dict) and "problem" in gain:
-        says.append(str(gain["problem"]))
+    if problem := evidence.get("problem"):
+        says.append(str(problem))
     says += [
         f"{move.alias} since {to_the_second(move.at_us)}, by {move.by}" + (f": {move.why}" if move.why else "")
         for move in moves

@@ -1,8 +1,8 @@
 """The retrain controller: one state per model, evidence in, a decision with its reason out.
 
 Askers (drift, performance, schedule, event, person) never start a training, they ask. The model's policy holds for
-all of them: one training at a time, a cool-down counted in the event time of the evidence, nothing while its data
-contract is broken. A person overrules the last two. What is not decided is decided too: every ask has a reason.
+all of them: one training at a time, and a cool-down counted in the event time of the evidence, which a person
+overrules. What is not decided is decided too: every ask has a reason.
 """
 
 from __future__ import annotations
@@ -62,17 +62,7 @@ class Judged(msgspec.Struct, frozen=True, tag=True):
     promoted: bool
 
 
-class Block(msgspec.Struct, frozen=True, tag=True):
-    """The model's data contract is broken: training on it would make things worse."""
-
-    reason: str
-
-
-class Unblock(msgspec.Struct, frozen=True, tag=True):
-    """The data contract holds again."""
-
-
-Evidence = Ask | RunStarted | Retried | RunEnded | Registered | Judged | Block | Unblock
+Evidence = Ask | RunStarted | Retried | RunEnded | Registered | Judged
 
 
 class ControllerState(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +74,6 @@ class ControllerState(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     phase: Phase = "idle"
-    blocked: str | None = None
     asks: int = 0
     ask: Ask | None = None
     run: str | None = None
@@ -93,11 +82,6 @@ class ControllerState(msgspec.Struct, frozen=True, kw_only=True):
     promoted: bool | None = None
     asked_us: int | None = None
     trained_us: int | None = None
-
-    @property
-    def name(self) -> str:
-        """The phase in one word; `blocked` where a broken data contract keeps the model from being asked."""
-        return "blocked" if self.blocked is not None and self.phase in ("idle", "cooling") else self.phase
 
 
 class StartRun(msgspec.Struct, frozen=True, tag=True):
@@ -125,7 +109,7 @@ def decide(state: ControllerState, evidence: Evidence, *, cooldown_us: int) -> D
     >>> decision.state.phase, decision.action.number, decision.reason
     ('asked', 1, 'unseen temp asks: 32 % of temp is new')
     >>> decide(decision.state, spring, cooldown_us=14).reason
-    'suppressed: the run asked for by unseen temp has not started yet'
+    'the run asked for by unseen temp has not started yet'
     """
     match evidence:
         case Ask():
@@ -140,19 +124,14 @@ def decide(state: ControllerState, evidence: Evidence, *, cooldown_us: int) -> D
             return _on_registered(state, run, version)
         case Judged(version, promoted):
             return _on_judged(state, version, promoted, cooldown_us)
-        case Block(reason):
-            return _stay(msgspec.structs.replace(state, blocked=reason), f"blocked: {reason}")
-        case Unblock():
-            return _stay(msgspec.structs.replace(state, blocked=None), "the data contract holds again")
 
 
 def _on_ask(state: ControllerState, ask: Ask, cooldown_us: int) -> Decision:
     objection = _objection(state, ask, cooldown_us)
     if objection is not None:
-        return _stay(state, f"suppressed: {objection}")
+        return _stay(state, objection)
     accepted = ControllerState(
         phase="asked",
-        blocked=state.blocked,
         asks=state.asks + 1,
         ask=ask,
         asked_us=_later(state.asked_us, ask.at_us),
@@ -168,8 +147,6 @@ def _objection(state: ControllerState, ask: Ask, cooldown_us: int) -> str | None
         return busy
     if ask.forced:
         return None
-    if state.blocked is not None:
-        return f"blocked: {state.blocked}"
     if state.trained_us is not None and ask.at_us < state.trained_us + cooldown_us:
         return f"cool-down until {to_the_second(state.trained_us + cooldown_us)}"
     if state.asked_us is not None and ask.at_us <= state.asked_us:
@@ -198,10 +175,10 @@ def _on_started(state: ControllerState, run: str) -> Decision:
 
 
 def _on_retried(state: ControllerState, run: str) -> Decision:
-    """No new ask: it still serves the one that it was made for, so neither a cool-down nor a block holds it up."""
+    """No new ask: it still serves the one that it was made for, so no cool-down holds it up."""
     busy = _busy(state)
     if busy is not None:
-        return _stay(state, f"suppressed: {busy}")
+        return _stay(state, busy)
     return _stay(msgspec.structs.replace(state, phase="training", run=run), f"run {run} is training again")
 
 
@@ -238,7 +215,6 @@ def _rest(state: ControllerState, reason: str, cooldown_us: int) -> Decision:
     cooling = state.trained_us is not None and cooldown_us > 0
     rested = ControllerState(
         phase="cooling" if cooling else "idle",
-        blocked=state.blocked,
         asks=state.asks,
         asked_us=state.asked_us,
         trained_us=state.trained_us,
@@ -254,7 +230,7 @@ def _later(known_us: int | None, us: int) -> int:
 
 
 def _foreign_run(state: ControllerState, run: str) -> str:
-    return f"run {run} is not the one this model waits for ({state.run or state.name})"
+    return f"run {run} is not the one this model waits for ({state.run or state.phase})"
 
 
 def _stay(state: ControllerState, reason: str) -> Decision:

@@ -7,12 +7,14 @@ from typing import Any
 
 import msgspec
 
+from headrace.base.instants import iso
 from headrace.definitions.project import OnEvent, PipelineDef
-from headrace.errors import RefusedError
+from headrace.errors import NotFoundError, RefusedError
 from headrace.runs import events as e
 from headrace.runs import facts as f
 from headrace.runs.commands import CancelAttempt, ReloadRun
 from headrace.runs.outcome import Outcome
+from headrace.runs.rows import RUN_LOGS, RunRow
 from headrace.runs.state import State
 
 
@@ -35,7 +37,7 @@ def on_run_asked(state: State, event: e.RunAsked) -> Iterator[Outcome]:
 def on_cancel(state: State, event: e.CancelAsked) -> Iterator[Outcome]:
     active = state.runs.get(event.run)
     if active is None:
-        raise RefusedError(f"run {event.run} is not running", cure=f"headrace runs show {event.run}", code="HR3010")
+        raise not_running(event.run)
     if not active.is_cancelled:
         yield f.RunCancelled(event.run, state.now_us, event.by)
         for worker in state.pool.workers.values():
@@ -45,11 +47,16 @@ def on_cancel(state: State, event: e.CancelAsked) -> Iterator[Outcome]:
     yield from answered(state, event.request, {"run": event.run})
 
 
+def not_running(run: str, ended: str = "") -> RefusedError:
+    """Why it cannot be cancelled; `ended` is the state that it ended in, where that is known."""
+    how = f": it has {ended}" if ended in ("succeeded", "failed") else f": it was {ended}" if ended else ""
+    return RefusedError(f"run {run} is not running{how}", cure=f"headrace runs show {run}", code="HR3010")
+
+
 def on_retry(state: State, event: e.RetryAsked) -> Iterator[Outcome]:
-    if event.run in state.runs or event.run in state.reviving:
-        raise RefusedError(f"run {event.run} has not ended", cure="wait for it, or cancel it first", code="HR3011")
-    yield from state.desks.on_retry(state, event)
-    yield f.RunRetried(event.run, event.generation, state.now_us, event.by, event.code or "")
+    row = check_retry(event, is_open=event.run in state.runs or event.run in state.reviving)
+    yield from state.desks.on_retry(state, row)
+    yield f.RunRetried(event.run, row.generation + 1, state.now_us, event.by, event.code or "")
     yield ReloadRun(event.run)
     yield from answered(state, event.request, {"run": event.run})
 
@@ -75,6 +82,36 @@ def answered(state: State, request: int | None, answer: dict[str, Any], status: 
     """The answer, where somebody waits for one."""
     if request is not None:
         yield f.RequestAnswered(request, status, answer, state.now_us)
+
+
+def check_retry(event: e.RetryAsked, *, is_open: bool = False) -> RunRow:
+    """The run that goes again. `is_open`: it does already. Raises NotFoundError, RefusedError."""
+    name, row = event.run, event.row
+    if row is None:
+        raise NotFoundError(f"there is no run {name!r}", cure="headrace runs ls", code="HR2020")
+    if row.ended_us is None or is_open:
+        raise RefusedError(f"run {name} has not ended", cure="wait for it, or cancel it first", code="HR3011")
+    if row.state == "succeeded":
+        raise RefusedError(f"run {name} succeeded: there is nothing to retry", code="HR3012")
+    anew = f"headrace trigger {row.pipeline}"
+    if row.log.startswith(RUN_LOGS):
+        cure = f"start it in the engine:  {anew}"
+        raise RefusedError(f"run {name} ran in a process of its own", cure=cure, code="HR3013")
+    if row.dropped_us is not None:
+        raise RefusedError(
+            f"the details of run {name} were dropped {iso(row.dropped_us)}: what it had done cannot be carried over",
+            cure=f"start a new run:  {anew}",
+            code="HR3015",
+        )
+    then, now = event.graphs
+    # Results are carried over by the names and maps of the graph, so another graph needs a new run.
+    if event.code is not None and (now is None or then is None or then != now):
+        raise RefusedError(
+            f"the graph of {row.pipeline} is another in code version {event.code}: results cannot be carried over",
+            cure=f"start a new run:  {anew}",
+            code="HR3014",
+        )
+    return row
 
 
 def check_events(definition: PipelineDef) -> None:

@@ -13,7 +13,7 @@ from headrace.runs.commands import AnswerPin, KillWorker
 from headrace.runs.following import ending
 from headrace.runs.hearing import Heard
 from headrace.runs.outcome import Filed, Outcome
-from headrace.runs.path import path_text
+from headrace.runs.path import item_key, path_text
 from headrace.runs.pool import Flight
 from headrace.runs.retry import retry_delay_us
 from headrace.runs.state import State
@@ -117,7 +117,7 @@ def failure(
     failures = (tries.failed if tries is not None else 0) + 1
     retry_at_us = None
     if retryable and not active.is_cancelled:
-        key = f"{active.run}/{flight.node}/{path_text(flight.path)}/{flight.item}"
+        key = item_key(active.run, flight.node, flight.path, flight.item)
         delay_us = retry_delay_us(group.plan.node.options, failures, key)
         retry_at_us = None if delay_us is None else state.now_us + delay_us
     return f.AttemptFailed(*_place(flight), state.now_us, error, detail, retry_at_us, log)

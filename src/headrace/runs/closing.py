@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from headrace.base.facts import Fact
 from headrace.runs.facts import AttemptLost, RunEnded
-from headrace.runs.rows import ActiveRun
+from headrace.runs.rows import OpenRun
 
 
-def closing_facts(rows: ActiveRun, state: str, why: str, now_us: int, *, by: str) -> tuple[Fact, ...]:
+def closing_facts(open_: OpenRun, state: str, why: str, now_us: int, *, by: str) -> tuple[Fact, ...]:
     """End a run from the outside, as `RunEnded.by` says: its running attempts are lost and not tried again."""
     lost = [
-        AttemptLost(x.run, x.node, x.path, x.item, x.attempt, x.epoch, now_us, why, ends=True, with_run=True)
-        for x in rows.items
-        if x.state == "running"
+        AttemptLost(open_.run, x.node, x.path, x.item, x.attempt, x.epoch, now_us, why, ends=True, with_run=True)
+        for x in open_.running
     ]
-    return (*lost, RunEnded(rows.run.run, state, now_us, why, by=by))
+    return (*lost, RunEnded(open_.run, state, now_us, why, by=by))

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from headrace.runs import asking, attempts, retention
+from headrace.runs import asking, attempts, following, retention
 from headrace.runs import events as e
 from headrace.runs import facts as f
 from headrace.runs import timers as t
 from headrace.runs.hearing import Heard
 from headrace.runs.outcome import Outcome
+from headrace.runs.refusal import rejected
 from headrace.runs.state import State
 
 
@@ -52,8 +53,7 @@ def decide(state: State, event: e.Event | t.Deadline, heard: Heard) -> Iterator[
             yield from state.desks.on_published(state, event.published.table, event.published.version_number)
             yield f.CursorMoved(event.log, event.seq)
         case e.NewsRejected():
-            yield f.EventRejected(event.event[:2000], event.error, state.now_us, event.log, event.seq)
-            yield f.CursorMoved(event.log, event.seq)
+            yield from rejected(event.event, event.error, state.now_us, event.log, event.seq)
         case e.SlotsRead():
             yield from state.desks.schedules.on_read(state, event)
         case e.DetailsOld():
@@ -61,8 +61,6 @@ def decide(state: State, event: e.Event | t.Deadline, heard: Heard) -> Iterator[
         case e.FilesGone():
             yield from retention.on_files_gone(state, event)
         case t.PatienceOver():
-            active = state.runs.get(event.run)
-            if active is not None and active.waits:
-                yield f.RunReady(active.run, state.now_us, active.behind(state.desks.watermarks))
+            yield from following.on_patience_over(state, event)
         case e.WorkerReady() | e.RunRestored() | e.WatermarksRead() | t.RetryDue():
             pass  # all that they tell was heard

@@ -1,7 +1,9 @@
 """The engine's policies, one desk each: schedules, monitors, tables, models. Each turns events into facts.
 
-Nothing here touches attempts or workers. A desk keeps what it needs in memory, changed by `apply` of committed kinds of
-facts only, so that it can be rebuilt from rows.
+Nothing here touches attempts or workers. What a desk keeps in memory stands in rows and can be read from them again:
+`apply` changes it as facts say, `hearing` as events tell that bring what others have written (watermarks, versions of
+tables, slots that ran). Besides it has an agenda, which deciding strikes out: reads that are on their way, trainings
+whose end their controller has not heard of.
 """
 
 from __future__ import annotations
@@ -14,15 +16,15 @@ from headrace.data.facts import TopicShaped
 from headrace.definitions.project import ModelDef, PipelineDef
 from headrace.runs import facts as f
 from headrace.runs.commands import ReadSlots
-from headrace.runs.creation import reached, run_window
+from headrace.runs.creation import created, reached, run_window
 from headrace.runs.effects import Effects
-from headrace.runs.events import AliasAsked, RetryAsked, RunAsked, TriggerSeen
+from headrace.runs.events import AliasAsked, RunAsked, TriggerSeen
 from headrace.runs.firing import Firing, fire
 from headrace.runs.monitoring import MonitorDesk
 from headrace.runs.office import Office
 from headrace.runs.pool import Flight
 from headrace.runs.publishing import TableDesk
-from headrace.runs.rows import Restored
+from headrace.runs.rows import Restored, RunRow
 from headrace.runs.scheduling import ScheduleDesk
 from headrace.runs.training import ModelDesk
 
@@ -80,18 +82,15 @@ class Desks:
             return
         about_us = event.at_us or reached(definition, self.watermarks, office.now_us)
         window = event.window or run_window(definition, about_us)
-        yield f.RunCreated(
-            office.new_id(),
+        yield created(
+            office,
             definition.name,
-            office.code,
             event.key,
             event.cause,
-            office.now_us,
-            event.params,
             window,
-            event.events,
-            event.why,
-            max_lost=office.max_lost,
+            params=event.params,
+            events=event.events,
+            why=event.why,
         )
 
     def on_effects(self, office: Office, run: str, code: str, flight: Flight, effects: Effects) -> Iterator[Fact]:
@@ -103,7 +102,7 @@ class Desks:
         for registered in effects.models:
             yield from self.models.on_registered(office, run, flight, code, registered)
         for judged in effects.windows:
-            yield from self.monitors.on_judged(office, run, judged, self.models)
+            yield from self.monitors.on_judged(office, run, judged, self.paused, self.models)
 
     def on_published(self, office: Office, table: str, version: int) -> Iterator[Fact]:
         if self.fires_triggers:
@@ -125,8 +124,8 @@ class Desks:
             return
         yield f.TriggerSuppressed(event.pipeline, event.key, why, office.now_us)
 
-    def on_retry(self, office: Office, event: RetryAsked) -> Iterator[Fact]:
-        yield from self.models.on_retry(office, event)
+    def on_retry(self, office: Office, row: RunRow) -> Iterator[Fact]:
+        yield from self.models.on_retry(office, row)
 
     def on_alias(self, office: Office, event: AliasAsked) -> Iterator[Fact]:
         yield from self.models.move_alias(office, event)

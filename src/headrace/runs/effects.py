@@ -6,13 +6,14 @@ from typing import Any
 
 import msgspec
 
+from headrace.models.promotion import Gain
 from headrace.runs.facts import TableWrite, TopicWrite
 
 
 class RegisteredModel(msgspec.Struct, frozen=True, tag="registered"):
     """A model was stored and compared with the champion of that moment (`against`; 0: there was none).
 
-    `gain` is `models.promotion.Gain` as plain data, None for the first version.
+    `gain` is None for the first version, and where `problem` says why nothing could be compared.
     """
 
     model: str
@@ -25,10 +26,11 @@ class RegisteredModel(msgspec.Struct, frozen=True, tag="registered"):
     rows_fit: int
     rows_test: int
     against: int
-    gain: Any
+    gain: Gain | None
     metrics: dict[str, float]
     reference: msgspec.Raw
     golden: str | None = None
+    problem: str = ""
 
 
 class JudgedWindow(msgspec.Struct, frozen=True, tag="judged"):

@@ -6,10 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headrace.data.facts import TablePublished
+from headrace.definitions.nodes import Graph
 from headrace.definitions.project import Project
 from headrace.runs.active import Active
 from headrace.runs.effects import NO_EFFECTS, Effects
 from headrace.runs.facts import Gone, LogSpan, Read, Value
+from headrace.runs.rows import RunRow
+
+ALL_BEGUN = 1 << 62  # as `WorkerDied.begun`, of a worker that nobody knows more of: each of its attempts may have begun
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +50,18 @@ class CancelAsked:
 
 @dataclass(frozen=True, slots=True)
 class RetryAsked:
-    """An ended run goes again from where it failed; `generation` is the one that it becomes, `key` is the run's."""
+    """An ended run goes again from where it failed.
+
+    `row` is the run as it was when the request was read, None where there is none. Where it is to go on with another
+    `code`, `graphs` are those of its pipeline in its own code and in that one; None where there is none.
+    """
 
     run: str
     by: str
-    generation: int
+    row: RunRow | None
     code: str | None = None
+    graphs: tuple[Graph | None, Graph | None] = (None, None)
     request: int | None = None
-    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -268,7 +268,7 @@ class RunEnded(Fact, frozen=True):
     at_us: int
     why: str = ""
     result: Value | None = None
-    by: str = "tasks"  # what decided: "tasks" | "map" (cannot expand) | "cancel" | "code" (cannot be loaded) | "rows" | "process"
+    by: str = "tasks"  # what decided: "tasks" | "map" (cannot expand) | "cancel" | "code" | "rows" | "process"
 
 
 class Gone(msgspec.Struct, frozen=True, array_like=True):

@@ -11,7 +11,7 @@ from headrace.definitions.project import PipelineDef
 from headrace.errors import RefusedError
 from headrace.models.facts import RetrainAsked
 from headrace.runs import facts as f
-from headrace.runs.creation import run_window
+from headrace.runs.creation import created, run_window
 
 if TYPE_CHECKING:
     from headrace.runs.office import Office
@@ -40,23 +40,12 @@ def fire(office: Office, definition: PipelineDef, firing: Firing, models: ModelD
         yield f.TriggerSuppressed(definition.name, firing.key, error.message, office.now_us)
         return
     if model is None:
-        yield f.RunCreated(
-            office.new_id(),
-            definition.name,
-            office.code,
-            firing.key,
-            firing.cause,
-            office.now_us,
-            {},
-            window,
-            firing.events,
-            firing.why,
-            max_lost=office.max_lost,
-        )
+        name, key, events = definition.name, firing.key, firing.events
+        yield created(office, name, key, firing.cause, window, events=events, why=firing.why)
         return
     about = (0, end_us)
     asking = models.asked(office, definition, firing.cause, firing.why, about, events=firing.events, key=firing.key)
     for fact in asking:
         yield fact
         if isinstance(fact, RetrainAsked) and not fact.accepted:
-            yield f.TriggerSuppressed(definition.name, firing.key, fact.why.removeprefix("suppressed: "), office.now_us)
+            yield f.TriggerSuppressed(definition.name, firing.key, fact.why, office.now_us)

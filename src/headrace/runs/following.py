@@ -10,6 +10,7 @@ from headrace.runs.active import Active
 from headrace.runs.group import End, Expand, Skip
 from headrace.runs.path import path_text
 from headrace.runs.state import State
+from headrace.runs.timers import PatienceOver
 
 
 def follow(state: State, active: Active) -> Iterator[Fact]:
@@ -26,7 +27,14 @@ def follow(state: State, active: Active) -> Iterator[Fact]:
             return
         yield _fact_of(active.run, todo)
     if active.is_cancelled and progress.running == 0:
-        yield from ending(state, active, "cancelled", f"cancelled by {active.cancelled_by}", by="cancel")
+        yield from ending(state, active, "cancelled", f"by {active.cancelled_by}", by="cancel")
+
+
+def on_patience_over(state: State, due: PatienceOver) -> Iterator[Fact]:
+    """The run has waited for its data for as long as it may: it goes on, and says what was missing."""
+    active = state.runs.get(due.run)
+    if active is not None and active.waits:
+        yield f.RunReady(active.run, state.now_us, active.behind(state.desks.watermarks))
 
 
 def ending(state: State, active: Active, run_state: str, why: str, by: str) -> Iterator[Fact]:
@@ -53,4 +61,4 @@ def _end_of(active: Active) -> tuple[str, str, str]:
     failed = sorted({name for (name, _), g in active.progress.groups.items() if g.is_leaf and g.failed})
     if not failed:
         return "failed", "a map could not expand", "map"
-    return "failed", f"failed: {', '.join(failed)}", "tasks"
+    return "failed", ", ".join(failed), "tasks"

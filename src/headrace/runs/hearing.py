@@ -1,4 +1,7 @@
-"""Events → what they tell about the world outside. Heard before anything is decided on them, and changed nowhere else."""
+"""Events → what they tell about the world outside: heard before anything is decided on them.
+
+What is on its way into it is in `sending`, what a start finds in rows in `restoring`.
+"""
 
 from __future__ import annotations
 

@@ -4,8 +4,24 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from headrace.runs.active import Active
+from headrace.definitions.project import PipelineDef
+
+
+class Entrant(Protocol):
+    """A run that has not ended. `number`: in which order it was taken in."""
+
+    number: int
+
+    @property
+    def run(self) -> str: ...
+    @property
+    def pipeline(self) -> str: ...
+    @property
+    def definition(self) -> PipelineDef: ...
+    @property
+    def has_started(self) -> bool: ...
 
 
 @dataclass(slots=True)
@@ -27,7 +43,7 @@ class Lanes:
     def is_active(self, pipeline: str) -> bool:
         return pipeline in self._lanes
 
-    def enter(self, active: Active) -> None:
+    def enter(self, active: Entrant) -> None:
         """A run exists, or goes again."""
         self._numbered += 1
         active.number = self._numbered
@@ -36,11 +52,11 @@ class Lanes:
         if active.has_started:
             lane.begun.add(active.run)
 
-    def begin(self, active: Active) -> None:
+    def begin(self, active: Entrant) -> None:
         """The run's first attempt has started."""
         self._lanes[active.pipeline].begun.add(active.run)
 
-    def leave(self, active: Active) -> None:
+    def leave(self, active: Entrant) -> None:
         """The run has ended."""
         lane = self._lanes[active.pipeline]
         lane.runs -= 1
@@ -51,7 +67,7 @@ class Lanes:
         if not lane.runs:
             del self._lanes[active.pipeline]
 
-    def admit(self, active: Active) -> bool:
+    def admit(self, active: Entrant) -> bool:
         """Let a run that is ready in, for good, or hold it: whether it may be at work. The oldest go first."""
         lane = self._lanes[active.pipeline]
         most = active.definition.max_active
@@ -71,3 +87,8 @@ class Lanes:
         """The run that is let in next."""
         lane = self._lanes.get(pipeline)
         return lane.held[0][1] if lane is not None and lane.held else None
+
+    def at_work(self, pipeline: str) -> frozenset[str]:
+        """The runs that are let in."""
+        lane = self._lanes.get(pipeline)
+        return frozenset() if lane is None else frozenset(lane.begun)

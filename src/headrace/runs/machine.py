@@ -10,16 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from headrace.base.facts import Fact
-from headrace.errors import HeadraceError
 from headrace.runs import events as e
 from headrace.runs import facts as f
 from headrace.runs.applying import apply
-from headrace.runs.asking import answered
 from headrace.runs.deciding import decide
 from headrace.runs.following import follow
 from headrace.runs.handout import Handout
 from headrace.runs.hearing import NOTHING, hear
 from headrace.runs.outcome import Decided, Filed, Outcome
+from headrace.runs.refusal import Refusal, rejected
 from headrace.runs.sending import send
 from headrace.runs.state import State
 from headrace.runs.timers import Deadline
@@ -111,16 +110,17 @@ class Machine:
             self._reject(event, error)
 
     def _reject(self, event: e.Event | Deadline, error: Exception) -> None:
-        if isinstance(error, HeadraceError):
-            status, answer = "refused", {"code": error.code, "message": error.message, "cure": error.cure}
+        refusal, now_us = Refusal.of(error), self.state.now_us
+        if isinstance(event, e.TriggerSeen | e.UpdateSeen):
+            self._emit_all(rejected(repr(event), str(refusal), now_us, event.log, event.seq))
+            return
+        if not refusal.is_expected:
+            self._emit_all(rejected(repr(event), str(refusal), now_us))
+        request = getattr(event, "request", None)
+        if request is None:
+            self._out.refusals.append(refusal)
         else:
-            text = f"{type(error).__name__}: {error}"
-            place = (event.log, event.seq) if isinstance(event, e.TriggerSeen | e.UpdateSeen) else ("", 0)
-            self.emit(f.EventRejected(repr(event)[:2000], text, self.state.now_us, *place))
-            status, answer = "error", {"code": "HR0001", "message": text, "cure": None}
-        if isinstance(event, e.TriggerSeen | e.UpdateSeen):  # else it would be seen again at every look
-            self.emit(f.CursorMoved(event.log, event.seq))
-        self._emit_all(answered(self.state, getattr(event, "request", None), answer, status))
+            self.emit(f.RequestAnswered(request, refusal.status, refusal.answer, now_us))
 
     def _follow(self) -> None:
         """Decide on what earlier facts left to do, until nothing is left; runs with ready work queue for workers."""

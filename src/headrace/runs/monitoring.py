@@ -11,15 +11,15 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from headrace.base.facts import Fact
-from headrace.base.instants import from_us, to_us
 from headrace.definitions.nodes import BUILT_IN, Graph, Node, Param
 from headrace.definitions.project import MonitorDef, OnMonitor, ParamDef, PipelineDef
 from headrace.drift.policy import Streak, advance
 from headrace.models.facts import StreakMoved, WindowJudged
 from headrace.runs import facts as f
+from headrace.runs.creation import created
 from headrace.runs.effects import JudgedWindow
 from headrace.runs.rows import Restored
-from headrace.triggers.wall_time import zone_of
+from headrace.triggers.wall_time import instant_of, wall_of, zone_of
 
 if TYPE_CHECKING:
     from headrace.runs.office import Office
@@ -67,25 +67,16 @@ class MonitorDesk:
             since_us = models.champion_since_us.get(monitor.model)
             if model is None or since_us is None or office.is_active(PREFIX + monitor.name):
                 continue
-            end_us = next_end(monitor, self.last_end_us.get(monitor.name), since_us)
+            window = next_window(monitor, self.last_end_us.get(monitor.name), since_us)
+            end_us = window[1]
             topics = [monitor.topic, *([model.labels] if model.labels else [])]
             if min(watermarks.get(topic, 0) for topic in topics) < end_us + model.mature_us:
                 continue
-            start_us = self.last_end_us.get(monitor.name) or after(monitor, end_us, -1)
-            window = (start_us, end_us)
-            yield f.RunCreated(
-                office.new_id(),
-                PREFIX + monitor.name,
-                office.code,
-                f"{PREFIX}{monitor.name}:{end_us}",
-                "monitor",
-                office.now_us,
-                {},
-                window,
-                max_lost=office.max_lost,
-            )
+            yield created(office, PREFIX + monitor.name, f"{PREFIX}{monitor.name}:{end_us}", "monitor", window)
 
-    def on_judged(self, office: Office, run: str, judged: JudgedWindow, models: ModelDesk) -> Iterator[Fact]:
+    def on_judged(
+        self, office: Office, run: str, judged: JudgedWindow, paused: set[str], models: ModelDesk
+    ) -> Iterator[Fact]:
         """The window's fact, the streaks that it moves, and what they ask for."""
         yield WindowJudged(
             judged.monitor,
@@ -126,6 +117,10 @@ class MonitorDesk:
             if definition.name in asked:
                 continue
             asked.add(definition.name)
+            if definition.name in paused:
+                key = _key(definition, trigger, end_us)
+                yield f.TriggerSuppressed(definition.name, key, "the pipeline is paused", office.now_us)
+                continue
             by = " and ".join(t.which for d, t in asks if d.name == definition.name)
             yield from self._ask(office, definition, trigger, by, judged, models)
 
@@ -143,54 +138,49 @@ class MonitorDesk:
             window = (0, end_us)
             yield from models.asked(office, definition, f"{trigger.monitor}.{by}", judged.why, window)
             return
-        key = f"asked:{definition.name}:{trigger.monitor}:{end_us}"
-        yield f.RunCreated(
-            office.new_id(),
-            definition.name,
-            office.code,
-            key,
-            "monitor",
-            office.now_us,
-            {},
-            judged.window,
-            why=judged.why,
-            max_lost=office.max_lost,
-        )
+        key = _key(definition, trigger, end_us)
+        yield created(office, definition.name, key, "monitor", judged.window, why=judged.why)
 
 
-def first_window_end(monitor: MonitorDef, since_us: int) -> int:
-    """The end of the first window that lies wholly after the model began to serve.
+def _key(definition: PipelineDef, trigger: OnMonitor, end_us: int) -> str:
+    return f"asked:{definition.name}:{trigger.monitor}:{end_us}"
+
+
+def first_window(monitor: MonitorDef, since_us: int) -> tuple[int, int]:
+    """The first window (start, end) that lies wholly after that instant, and not before the anchor.
 
     >>> m = MonitorDef("m", "t", "d", window_us=7, anchor_us=1)
-    >>> first_window_end(m, 1), first_window_end(m, 2)
-    (8, 15)
+    >>> first_window(m, 1), first_window(m, 2)
+    ((1, 8), (8, 15))
     """
-    whole = max((since_us - monitor.anchor_us) // monitor.window_us - 1, 0)
-    start_us = monitor.anchor_us if whole == 0 else after(monitor, monitor.anchor_us, whole)
-    while start_us < since_us:
-        start_us = after(monitor, start_us)
-    return after(monitor, start_us)
+    number = max((since_us - monitor.anchor_us) // monitor.window_us - 1, 0)
+    while border(monitor, number) < since_us:
+        number += 1
+    return border(monitor, number), border(monitor, number + 1)
 
 
-def next_end(monitor: MonitorDef, last_end_us: int | None, since_us: int) -> int:
-    """The end of the window that is judged next: after the last that has a run, else the first of all."""
-    return first_window_end(monitor, since_us) if last_end_us is None else after(monitor, last_end_us)
+def next_window(monitor: MonitorDef, last_end_us: int | None, since_us: int) -> tuple[int, int]:
+    """The window that is judged next: after the last that has a run, else the first since a model serves."""
+    return first_window(monitor, since_us if last_end_us is None else last_end_us)
 
 
-def after(monitor: MonitorDef, us: int, windows: int = 1) -> int:
-    """The instant so many windows later. Windows of whole days follow the calendar of the monitor's zone."""
-    length_us = windows * monitor.window_us
-    if length_us % _DAY_US or monitor.timezone == "UTC":
-        return us + length_us
-    local = from_us(us).astimezone(zone_of(monitor.timezone))
-    return to_us(local + timedelta(microseconds=length_us))  # wall time: the clock shows the same hour
+def border(monitor: MonitorDef, number: int) -> int:
+    """Where so many windows since the anchor end. Windows of whole days follow the calendar of the monitor's zone.
+
+    Counted from the anchor, not from border to border: after a midnight that is skipped days begin at midnight again.
+    """
+    length_us = number * monitor.window_us
+    if monitor.window_us % _DAY_US or monitor.timezone == "UTC":
+        return monitor.anchor_us + length_us
+    zone = zone_of(monitor.timezone)
+    return instant_of(zone, wall_of(zone, monitor.anchor_us) + timedelta(microseconds=length_us))
 
 
 def due_ends(monitor: MonitorDef, since_us: int, complete_us: int) -> list[int]:
     """Ends of all windows that can be judged when data and labels are complete through `complete_us`."""
     ends: list[int] = []
-    end_us = first_window_end(monitor, since_us)
+    _, end_us = first_window(monitor, since_us)
     while end_us <= complete_us:
         ends.append(end_us)
-        end_us = after(monitor, end_us)
+        _, end_us = first_window(monitor, end_us)
     return ends

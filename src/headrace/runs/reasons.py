@@ -6,7 +6,6 @@ done next. Here those of pipelines, models, monitors and streams; those of runs 
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,12 +14,12 @@ from typing import Protocol
 from headrace.base.instants import iso, to_the_second
 from headrace.definitions.project import ModelDef, MonitorDef, PipelineDef
 from headrace.models.controller import ControllerState
+from headrace.runs.reach import NOTHING_KNOWN, Reach, to_come, waits_for
 
 NO_ENGINE = "no engine is alive"
 START_ENGINE = "headrace dev"
 NO_CHAMPION = "no champion yet"
-
-_SLOT = re.compile(r"\bslot (\d{10,18})\b")
+AT_WORK = ("asked", "training", "judging")  # the phases of a controller that has a training under way
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +30,15 @@ class Reason:
     state: str
     why: str
     next: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FailedTraining:
+    """A training that failed or was lost, and why."""
+
+    run: str
+    pipeline: str
+    why: str
 
 
 class ShardState(Protocol):
@@ -56,23 +64,13 @@ class ShardState(Protocol):
     def until_us(self) -> int | None: ...
 
 
-def waits_for(topic: str, end_us: int, watermarks: Mapping[str, int]) -> str:
-    """
-    >>> waits_for("departures", 86_400_000_000, {"departures": 85_260_000_000})
-    'waits for departures: complete through 1970-01-01T23:41Z, needed 1970-01-02T00:00Z'
-    """
-    reached = watermarks.get(topic)
-    so_far = "nobody has said how far it is complete" if reached is None else f"complete through {iso(reached)}"
-    return f"waits for {topic}: {so_far}, needed {iso(end_us)}"
-
-
 def evidence_in_words(text: str) -> str:
-    """What an ask for a training rests on: only what was found first, and slots as instants.
+    """What an ask for a training rests on: only what was found first.
 
-    >>> evidence_in_words("schedule: slot 86400000000"), evidence_in_words("psi of temp 0.3 is above 0.2; auc 0.7 …")
-    ('schedule: slot 1970-01-02T00:00Z', 'psi of temp 0.3 is above 0.2')
+    >>> evidence_in_words("psi of temp 0.3 is above 0.2; auc 0.7 …")
+    'psi of temp 0.3 is above 0.2'
     """
-    return _SLOT.sub(lambda found: f"slot {iso(int(found[1]))}", text.partition("; ")[0])
+    return text.partition("; ")[0]
 
 
 def of_pipeline(
@@ -82,9 +80,10 @@ def of_pipeline(
     next_slot_us: int | None,
     fires_schedules: bool,
     has_engine: bool,
+    missed: int = 0,
     held_events: int = 0,
 ) -> list[Reason]:
-    """Why no run of the pipeline starts now."""
+    """Why no run of the pipeline starts now. `missed` slots of its schedule are due, and nothing was done for them."""
     about = f"pipeline {pipeline.name}"
     reasons: list[Reason] = []
     if paused_by is not None:
@@ -95,6 +94,9 @@ def of_pipeline(
         reasons.append(Reason(about, "waiting", NO_ENGINE, START_ENGINE))
     if next_slot_us is not None and not fires_schedules:
         reasons.append(Reason(about, "waiting", "schedules do not fire here", "schedules = true in headrace.toml"))
+    elif missed and paused_by is None:
+        why = f"{missed:,} missed slot{' is' if missed == 1 else 's are'} due"
+        reasons.append(Reason(about, "waiting", why, "goes by itself" if has_engine else START_ENGINE))
     elif next_slot_us is not None:
         slot = f"its next slot is {iso(next_slot_us)}"
         if paused_by is None:
@@ -116,22 +118,25 @@ def of_model(
     controller: ControllerState,
     last_ask: str | None,
     trainer: str | None,
+    failed: FailedTraining | None = None,
 ) -> list[Reason]:
-    """Why the model serves what it serves, and why no training starts. `last_ask` is the controller's last answer."""
+    """Why the model serves what it serves, and why no training starts. `last_ask` is the controller's last answer.
+
+    `failed` is the newest training, where it went wrong.
+    """
     about = f"model {model.name}"
     reasons: list[Reason] = []
     if champion is None:
         step = f"headrace trigger {shlex.quote(trainer)}" if trainer else "a pipeline that registers a version"
+        step = "" if controller.phase in AT_WORK or failed is not None else step
         why = f"{NO_CHAMPION}: {'no version was promoted' if versions else 'it has no version'}"
         reasons.append(Reason(about, "waiting", why, step))
-    if controller.blocked is not None:
-        reasons.append(Reason(about, "blocked", controller.blocked, "mend the data, or trigger it by hand"))
     if controller.phase == "cooling" and controller.trained_us is not None:
         until_us = controller.trained_us + model.cooldown_us
         reasons.append(
             Reason(about, "cooling", f"cool-down until {to_the_second(until_us)}", "evidence from after then")
         )
-    elif controller.phase in ("asked", "training", "judging"):
+    elif controller.phase in AT_WORK:
         step = f"headrace why {controller.run}" if controller.run else "goes by itself"
         asked = (
             f"asked by {controller.ask.by}: {evidence_in_words(controller.ask.evidence)}"
@@ -139,6 +144,10 @@ def of_model(
             else controller.phase
         )
         reasons.append(Reason(about, controller.phase, asked, step))
+    if failed is not None:
+        why = f"its last training went wrong: run {failed.run} ({failed.pipeline}): {failed.why}"
+        step = f"headrace why {failed.run}; it is not tried again by itself, the next ask starts another training"
+        reasons.append(Reason(about, "failed", why, step))
     if last_ask is not None:
         reasons.append(Reason(about, "suppressed", evidence_in_words(last_ask), "goes by itself"))
     return reasons
@@ -148,13 +157,12 @@ def of_monitor(
     monitor: MonitorDef,
     model: ModelDef | None,
     *,
-    has_champion: bool,
     next_end_us: int | None,
-    watermarks: Mapping[str, int],
+    reaches: Mapping[str, Reach],
 ) -> list[Reason]:
     """What the next window of the monitor waits for. `next_end_us` is its end, None before the first champion."""
     about = f"monitor {monitor.name}"
-    if not has_champion or next_end_us is None:
+    if next_end_us is None:
         why = f"{NO_CHAMPION} of {monitor.model}: there is nothing to compare with"
         return [Reason(about, "waiting", why, f"headrace why {monitor.model}")]
     mature_us = 0 if model is None else model.mature_us
@@ -162,9 +170,9 @@ def of_monitor(
     due_us = next_end_us + mature_us
     window = f"the window up to {iso(next_end_us)}"
     return [
-        Reason(about, "waiting", f"{window} {waits_for(topic, due_us, watermarks)}", "rows up to then")
+        Reason(about, "waiting", f"{window} {waits_for(topic, due_us, reach)}", to_come(due_us, reach))
         for topic in topics
-        if watermarks.get(topic, 0) < due_us
+        if (reach := reaches.get(topic, NOTHING_KNOWN)).is_behind(due_us)
     ]
 
 

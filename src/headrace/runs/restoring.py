@@ -9,32 +9,80 @@ from collections.abc import Sequence
 
 from headrace.definitions import project as definitions
 from headrace.definitions.project import Project
+from headrace.errors import DamagedError
 from headrace.runs.active import Active
 from headrace.runs.applying import take_in, wait_for_retry
 from headrace.runs.group import Because, ItemHistory
 from headrace.runs.path import path_of
 from headrace.runs.plan import make_plan
-from headrace.runs.pool import Flight, Pool, WorkerState
+from headrace.runs.pool import Flight, WorkerState
 from headrace.runs.progress import Progress
 from headrace.runs.rows import ActiveRun, ItemRow, Restored
 from headrace.runs.sending import watch_grace
 from headrace.runs.state import State, definition_of
 from headrace.runs.timers import TimeoutDue
 
+CURE = "headrace doctor shows what is broken; restore a copy:  headrace restore"
 
-def restore(state: State, restored: Restored) -> None:
-    """Give a new state what the rows hold. Attempts that were running are still running in it."""
-    projects = {code: definitions.decode(body) for code, body in restored.codes.items()} | state.projects
+
+def restore(state: State, restored: Restored) -> dict[str, str]:
+    """Give a new state what the rows hold. Attempts that were running are still running in it.
+
+    Returns run → why of those whose rows make no sense; the state knows nothing of them. Raises DamagedError where that
+    is so of what concerns all of them.
+    """
+    projects = dict(state.projects)
+
+    def project_of(code: str) -> Project:
+        if code not in projects:
+            projects[code] = read_project(code, restored.codes.get(code, b""))
+        return projects[code]
+
     state.code = restored.code
     if state.code:
-        state.projects = {state.code: projects[state.code]}
-    state.desks.restore(restored)
-    for run in restored.runs:
-        take_in(state, restore_run(state, run, projects[run.run.code]))
+        state.projects = {state.code: project_of(state.code)}
+    try:
+        state.desks.restore(restored)
+    except ValueError as error:
+        raise DamagedError(f"what the policies know cannot be read: {error}", cure=CURE) from error
+    unusable = dict(restored.unreadable)
+    for rows in restored.runs:
+        try:
+            take_in(state, restore_run(state, rows, project_of(rows.run.code)))
+        except DamagedError as error:
+            unusable[rows.run.run] = error.message
+    return unusable
+
+
+def read_project(code: str, body: bytes) -> Project:
+    """The definitions of a code version. Raises DamagedError where they are not what was deployed."""
+    try:
+        return definitions.decode(body)
+    except ValueError as error:
+        what = f"the definitions of the code version {code} cannot be read: {error}"
+        raise DamagedError(what, cure=CURE) from error
 
 
 def restore_run(state: State, rows: ActiveRun, project: Project) -> Active:
-    """One unfinished run as it stands in its rows; `project` is that of its code."""
+    """One unfinished run as it stands in its rows; `project` is that of its code.
+
+    What it had running its workers hold, and for its retries there are timers. Raises DamagedError where the rows make no
+    sense; then nothing of it is in the state.
+    """
+    try:
+        active = _read(state, rows, project)
+        flights = [_flight(state, active, row) for row in rows.items if row.state == "running"]
+    except Exception as error:  # rows that are not what was written can make anything of it
+        raise DamagedError(f"{type(error).__name__}: {error}", where=f"run {rows.run.run}") from error
+    for worker, serial, flight in flights:
+        state.pool.workers.setdefault(worker, WorkerState(worker, active.code, is_leaving=True)).hold(serial, flight)
+    for row in rows.items:
+        if row.state == "waiting_retry":
+            wait_for_retry(state, active, row.node, path_of(row.path), row.item, row.retry_at_us or 0)
+    return active
+
+
+def _read(state: State, rows: ActiveRun, project: Project) -> Active:
     run = rows.run
     definition = definition_of(project, run.pipeline)
     if definition is None:
@@ -88,11 +136,6 @@ def restore_run(state: State, rows: ActiveRun, project: Project) -> Active:
     )
     if run.state == "cancelling":
         active.is_cancelled, active.cancelled_by = True, run.cancelled_by or ""
-    for row in rows.items:
-        if row.state == "waiting_retry":
-            wait_for_retry(state, active, row.node, path_of(row.path), row.item, row.retry_at_us or 0)
-        elif row.state == "running":
-            _hold(state.pool, active, row)
     return active
 
 
@@ -109,10 +152,10 @@ def keep_crew(state: State, before: State, crew: Sequence[WorkerState]) -> None:
     """The workers of `crew` live: what the rows say that they run they go on with, under their deadlines.
 
     What was known `before` and stands in no row is kept: how long things take, which names were given, which code cannot
-    be loaded, what a `rate` counts. Raises LookupError where the rows speak of workers that are not of the crew.
+    be loaded, what a `rate` counts. Raises DamagedError where the rows speak of workers that are not of the crew.
     """
     if strangers := state.pool.workers.keys() - {worker.name for worker in crew}:
-        raise LookupError(f"attempts run on workers that nobody knows: {', '.join(sorted(strangers))}")
+        raise DamagedError(f"attempts run on workers that nobody knows: {', '.join(sorted(strangers))}")
     for worker in crew:
         held = state.pool.workers.get(worker.name)
         if held is not None:
@@ -139,11 +182,11 @@ def _keep_starts(progress: Progress, before: Progress, since_us: int) -> None:
             ]
 
 
-def _hold(pool: Pool, active: Active, row: ItemRow) -> None:
-    """A running attempt: its worker holds it until the shell says what has become of that one."""
+def _flight(state: State, active: Active, row: ItemRow) -> tuple[str, int, Flight]:
+    """A running attempt, with its worker and serial: that one holds it until the shell says what has become of it."""
     name, _, serial = (row.worker or "").partition("#")
-    worker = pool.workers.setdefault(name, WorkerState(name, active.code, is_leaving=True))
-    worker.hold(
+    return (
+        name,
         int(serial or 0),
         Flight(
             row.run,
@@ -152,7 +195,7 @@ def _hold(pool: Pool, active: Active, row: ItemRow) -> None:
             row.item,
             row.attempt,
             row.epoch,
-            pool.expected_us(active.pipeline, row.node),
+            state.pool.expected_us(active.pipeline, row.node),
             active.progress.plan.nodes[row.node].node.options.timeout_us,
         ),
     )

@@ -9,6 +9,20 @@ import msgspec
 from headrace.data.facts import Part
 from headrace.runs.facts import Gone, LogSpan, Value
 
+RUN_LOGS = "run:"
+
+
+def run_file(log: str) -> str:
+    """What the lock and the output of a run in a process of its own are called, which has a log of its own.
+
+    >>> run_file("run:1-a")
+    'run-1-a'
+    """
+    return log.replace(":", "-")
+
+
+"""How the logs of runs begin that have a process of their own."""
+
 
 class RunRow(msgspec.Struct, frozen=True):
     """A run as it is now. Times are UTC microseconds; `generation` is 1 until it is retried."""
@@ -79,6 +93,11 @@ class ItemRow(msgspec.Struct, frozen=True, gc=False):
     after_failure: bool
     log: LogSpan | None
 
+    @property
+    def was_lost(self) -> bool:
+        """Whether its last attempt was, of those that did not succeed: nothing raised, so there is no traceback."""
+        return self.error is not None and self.detail is None
+
 
 class ScopeRow(msgspec.Struct, frozen=True):
     """A map scope has `n` items at `path`."""
@@ -100,6 +119,25 @@ class ActiveRun(msgspec.Struct, frozen=True):
     replaced_by: dict[str, str]  # table → the run that has replaced there what this one had written
 
 
+class Running(msgspec.Struct, frozen=True):
+    """An attempt that is with a worker."""
+
+    node: str
+    path: str
+    item: int
+    attempt: int
+    epoch: int
+
+
+class OpenRun(msgspec.Struct, frozen=True):
+    """A run that has not ended, as far as whoever ends it from the outside needs it: that can be read of damaged rows."""
+
+    run: str
+    log: str
+    pipeline: str
+    running: tuple[Running, ...] = ()
+
+
 class OldDetails(msgspec.Struct, frozen=True):
     """Runs that ended long ago, and their facts that may go."""
 
@@ -119,12 +157,13 @@ class Restored(msgspec.Struct, frozen=True):
     """One moment of the store, for the owner of a log: its unfinished runs, and the small state of the project.
 
     `codes` holds the canonical JSON of the current code version's definitions and of every version that an unfinished
-    run goes on with.
+    run goes on with. `unreadable`: unfinished run → why its rows cannot be read; it is not among `runs`.
     """
 
     code: str
     codes: dict[str, bytes]
     runs: tuple[ActiveRun, ...]
+    unreadable: dict[str, str]
     paused: frozenset[str]
     schedules: dict[tuple[str, str], int]  # (pipeline, slug) → the last slot that is used up
     tables: dict[str, tuple[int, tuple[Part, ...]]]  # table → last version and its parts

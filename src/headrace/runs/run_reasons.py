@@ -6,12 +6,15 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from headrace.base.instants import to_the_second
+import msgspec
+
+from headrace.base.instants import iso, to_the_second
 from headrace.data.where import is_library, is_own
 from headrace.definitions.nodes import Graph, Node, refs
-from headrace.runs.reasons import NO_ENGINE, START_ENGINE, Reason, waits_for
+from headrace.runs.reach import NOTHING_KNOWN, Reach, to_come, waits_for
+from headrace.runs.reasons import NO_ENGINE, START_ENGINE, Reason
 
 _FRAME = re.compile(r'^ +(?:[|] +)?File "([^"]+)", line (\d+)', re.MULTILINE)
 _OWN_ERROR = re.compile(r"^\w+ HR\d{4}: ")
@@ -51,6 +54,8 @@ class RunState(Protocol):
     def state(self) -> str: ...
     @property
     def cause(self) -> str: ...
+    @property
+    def params(self) -> Mapping[str, Any]: ...
     @property
     def window(self) -> tuple[int, int] | None: ...
     @property
@@ -106,6 +111,8 @@ class ItemState(Protocol):
     @property
     def detail(self) -> str | None: ...
     @property
+    def was_lost(self) -> bool: ...
+    @property
     def why(self) -> str | None: ...
 
 
@@ -115,7 +122,7 @@ def of_run(
     cells: Sequence[CellState],
     items: Iterable[ItemState],
     *,
-    watermarks: Mapping[str, int],
+    reaches: Mapping[str, Reach],
     has_engine: bool,
     deployed: Graph | None = None,
     held_by: HeldBy | None = None,
@@ -134,21 +141,19 @@ def of_run(
     if run.state == "succeeded":
         return [Reason(about, "succeeded", "nothing waits or fails")]
     if run.state in ("failed", "lost", "cancelled"):
-        why = (run.end_why or "").removeprefix(f"{run.state}: ") or "it has ended"
+        why = run.end_why or "it has ended"
         next_step = _again(run, graph, deployed) if is_in_code else ""
         why += "" if is_in_code else f" ({run.pipeline}: {NOT_IN_CODE})"
         why += "" if run.dropped_us is None else f" (its details were dropped on {to_the_second(run.dropped_us)})"
-        by = f" (by {run.cancelled_by})" if run.cancelled_by and not why.endswith(run.cancelled_by) else ""
-        ended = Reason(about, run.state, why + by, next_step)
+        why += f" (cancelled by {run.cancelled_by})" if run.cancelled_by and run.state != "cancelled" else ""
+        ended = Reason(about, run.state, why, next_step)
         return [ended, *_failed_items(run, items, root), *_skipped(run, cells)]
     if not has_engine and run.cause != "here":
         return [Reason(about, run.state, NO_ENGINE, START_ENGINE)]
     if run.state == "cancelling":
         return [Reason(about, run.state, f"{run.cancelled_by} cancelled it", "its running attempts are told to stop")]
     if run.state == "waiting" and run.window is not None:
-        end_us = run.window[1]
-        behind = [topic for topic in run.waits if watermarks.get(topic, 0) < end_us]
-        return [Reason(about, "waiting", waits_for(topic, end_us, watermarks), "rows up to then") for topic in behind]
+        return _topics(run, run.window, reaches)
     if held_by is not None:
         others = ", ".join(held_by.runs)
         why = f"max_active = {held_by.most}: waits for run{'' if len(held_by.runs) == 1 else 's'} {others}"
@@ -159,16 +164,38 @@ def of_run(
     return [*_items(run, items, root, free), *_skipped(run, cells), *pending]
 
 
+def _topics(run: RunState, window: tuple[int, int], reaches: Mapping[str, Reach]) -> list[Reason]:
+    """The topics that have not come to the end of its window, each with the ways on."""
+    by_hand = f"headrace trigger {_asked(run)}"
+    return [
+        Reason(
+            f"run {run.run}",
+            "waiting",
+            waits_for(topic, window[1], reach),
+            f"{to_come(window[1], reach)}; without them ready_within= of the pipeline, or {by_hand}",
+        )
+        for topic in run.waits
+        if (reach := reaches.get(topic, NOTHING_KNOWN)).is_behind(window[1])
+    ]
+
+
 def _again(run: RunState, graph: Graph, deployed: Graph | None) -> str:
     """How a run that went wrong is run again: with the deployed code where that is another one and can go on with it."""
-    pipeline = shlex.quote(run.pipeline)
+    asked = _asked(run)
     if run.cause == "here":
-        return f"headrace run {pipeline}"
+        return f"headrace run {asked}"
     if run.dropped_us is not None:
-        return f"headrace trigger {pipeline}"
+        return f"headrace trigger {asked}"
     if deployed is None or run.cause == "monitor":
         return f"headrace runs retry {run.run}"
-    return f"headrace runs retry {run.run} --current-code" if deployed == graph else f"headrace trigger {pipeline}"
+    return f"headrace runs retry {run.run} --current-code" if deployed == graph else f"headrace trigger {asked}"
+
+
+def _asked(run: RunState) -> str:
+    """The pipeline with the run's parameters and window, as `headrace run` and `headrace trigger` take them."""
+    words = [f"{name}={x if isinstance(x, str) else msgspec.json.encode(x).decode()}" for name, x in run.params.items()]
+    span = [] if run.window is None else ["--window", iso(run.window[0]), iso(run.window[1])]
+    return shlex.join([run.pipeline, *words, *span])
 
 
 def _free_worker(at_work: Sequence[AtWork]) -> str:
@@ -200,7 +227,7 @@ def _items(run: RunState, items: Sequence[ItemState], root: str, free: str) -> l
                     if item.retry_at_us is None
                     else f"tried again at {to_the_second(item.retry_at_us)}, or {at} then"
                 )
-                ended = "lost" if item.detail is None else "failed"  # nothing raised: its worker died
+                ended = "lost" if item.was_lost else "failed"
                 why = f"attempt {item.attempt} {ended}: {_error(item, root)}"
                 reasons.append(Reason(place(run, item), "waiting", why, at))
             case "pending" | "returned":
@@ -216,7 +243,7 @@ def _failed_items(run: RunState, items: Iterable[ItemState], root: str) -> list[
         if x.state in ("failed", "lost"):
             cure, logs = _cure(x), _logs(run, x)
             step = f"{cure} ({logs})" if cure else logs
-            lost = " was lost" if x.detail is None else ""
+            lost = " was lost" if x.was_lost else ""
             reasons.append(Reason(place(run, x), "failed", f"attempt {x.attempt}{lost}: {_error(x, root)}", step))
     return reasons
 

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from headrace.base.facts import Fact
-from headrace.definitions.project import ModelDef, PipelineDef
+from headrace.definitions.project import CHAMPION, ModelDef, PipelineDef
 from headrace.errors import NotFoundError, RefusedError
 from headrace.models import controller as c
 from headrace.models.facts import AliasMoved, ControllerMoved, RetrainAsked, VersionRegistered, VersionRejected
-from headrace.models.promotion import Gain, IfBetter, Verdict, gate
+from headrace.models.promotion import IfBetter, Verdict, gate
 from headrace.runs import facts as f
-from headrace.runs.creation import reached, run_window
+from headrace.runs.creation import bounded_by, created, reached, run_window
 from headrace.runs.effects import RegisteredModel
-from headrace.runs.events import AliasAsked, RetryAsked, RunAsked
+from headrace.runs.events import AliasAsked, RunAsked
 from headrace.runs.path import path_text
 from headrace.runs.pool import Flight
-from headrace.runs.rows import Restored
+from headrace.runs.rows import Restored, RunRow
 
 if TYPE_CHECKING:
     from headrace.runs.office import Office
 
-CHAMPION = "champion"
+_CAUSE = "retrain"
 _KEY = "retrain:"  # a training is retrain:<model>:<number>
 
 
@@ -70,14 +70,17 @@ class ModelDesk:
     def asked_by_person(
         self, office: Office, definition: PipelineDef, event: RunAsked, watermarks: dict[str, int]
     ) -> Iterator[Fact]:
-        """A person overrules cool-down and blocks, not a training in progress."""
+        """A person overrules the cool-down, not a training in progress."""
         model = self._model(office, definition)
+        evidence = event.why or "asked for"
         if event.window is not None:
             window = event.window
         else:
+            if event.at_us is None:
+                evidence += f" ({bounded_by(definition, watermarks, model.mature_us)})"
             end_us = event.at_us or reached(definition, watermarks, office.now_us) - model.mature_us
             window = run_window(definition, end_us) or (0, end_us)
-        ask = c.Ask(by=event.cause, at_us=window[1] + model.mature_us, evidence=event.why or "asked for", forced=True)
+        ask = c.Ask(by=event.cause, at_us=window[1] + model.mature_us, evidence=evidence, forced=True)
         decision = c.decide(self._state(model), ask, cooldown_us=model.cooldown_us)
         if decision.action is None:
             cure = f"headrace models show {model.name}"
@@ -110,31 +113,20 @@ class ModelDesk:
         yield RetrainAsked(model.name, by, evidence, about_us, accepted, decision.reason, office.now_us, key)
         if decision.action is None:
             return
-        run = office.new_id()
-        started = c.decide(decision.state, c.RunStarted(run), cooldown_us=model.cooldown_us)
+        key, why = f"{_KEY}{model.name}:{decision.action.number}", f"{by}: {evidence}"
         window = run_window(definition, window[1]) or window
-        yield f.RunCreated(
-            run,
-            definition.name,
-            office.code,
-            f"{_KEY}{model.name}:{decision.action.number}",
-            "retrain",
-            office.now_us,
-            dict(params or {}),
-            window,
-            events,
-            why=f"{by}: {evidence}",
-            max_lost=office.max_lost,
-        )
+        run = created(office, definition.name, key, _CAUSE, window, params=params, events=events, why=why)
+        yield run
+        started = c.decide(decision.state, c.RunStarted(run.run), cooldown_us=model.cooldown_us)
         yield self._moved(model.name, started.state, decision.reason, office)
 
-    def on_retry(self, office: Office, event: RetryAsked) -> Iterator[Fact]:
+    def on_retry(self, office: Office, row: RunRow) -> Iterator[Fact]:
         """A training that has ended goes again: as the one training of its model, or it is refused."""
-        if not event.key.startswith(_KEY):
+        if row.cause != _CAUSE:
             return
-        name = event.key.removeprefix(_KEY).rpartition(":")[0]
-        decision = c.decide(self.states.get(name, c.ControllerState()), c.Retried(event.run), cooldown_us=0)
-        if decision.state.run != event.run:
+        name = row.key.removeprefix(_KEY).rpartition(":")[0]
+        decision = c.decide(self.states.get(name, c.ControllerState()), c.Retried(row.run), cooldown_us=0)
+        if decision.state.run != row.run:
             cure = f"headrace models show {name}"
             raise RefusedError(f"{name}: {decision.reason}", cure=cure, code="HR3030")
         yield self._moved(name, decision.state, decision.reason, office)
@@ -153,26 +145,26 @@ class ModelDesk:
         champion = self.aliases.get((model.name, CHAMPION), 0)
         verdict = self._verdict(model, new, champion)
         yield VersionRegistered(
-            model.name,
-            number,
-            new.codec,
-            new.path,
-            new.digest,
-            new.size_bytes,
-            run,
-            flight.node,
-            code,
-            new.predict,
-            new.cutoff_us,
-            office.now_us,
-            new.rows_fit,
-            new.rows_test,
-            {"metrics": new.metrics, "gain": new.gain, "against": new.against, "verdict": verdict.reason},
-            new.reference,
-            new.golden,
-            path_text(flight.path),
-            flight.item,
-            flight.attempt,
+            model=model.name,
+            version_number=number,
+            codec=new.codec,
+            path=new.path,
+            digest=new.digest,
+            size_bytes=new.size_bytes,
+            run=run,
+            node=flight.node,
+            code=code,
+            predict=new.predict,
+            cutoff_us=new.cutoff_us,
+            at_us=office.now_us,
+            rows_fit=new.rows_fit,
+            rows_test=new.rows_test,
+            evidence=_evidence(new, verdict),
+            reference=new.reference,
+            golden=new.golden,
+            map_path=path_text(flight.path),
+            item=flight.item,
+            attempt=flight.attempt,
         )
         event_us = self._about_us(office, run, model)
         if verdict.promoted:
@@ -204,24 +196,9 @@ class ModelDesk:
 
     def move_alias(self, office: Office, event: AliasAsked) -> Iterator[Fact]:
         """Promote by hand, or back to the version that served before (`version` None)."""
-        last = self.last_version.get(event.model, 0)
+        last, served = self.last_version.get(event.model, 0), self.served.get(event.model, [])
         current = self.aliases.get((event.model, event.alias), 0)
-        if not last:
-            raise NotFoundError(f"the model {event.model!r} has no version", cure="headrace models ls", code="HR2040")
-        target = event.version
-        if target is None:
-            before = [v for v in self.served.get(event.model, []) if v != current]
-            if not before:
-                raise RefusedError(f"{event.model}: nothing served before version {current}", code="HR3031")
-            target = before[-1]
-        if not 1 <= target <= last:
-            raise NotFoundError(
-                f"{event.model} has versions 1 to {last}, not {target}",
-                cure=f"headrace models show {event.model}",
-                code="HR2041",
-            )
-        if target == current:
-            raise RefusedError(f"version {target} of {event.model} is the {event.alias} already", code="HR3032")
+        target = alias_target(event, last=last, current=current, served=served)
         why = "rolled back" if event.version is None else "promoted by hand"
         yield AliasMoved(event.model, event.alias, target, current, event.by, why, office.now_us)
 
@@ -231,13 +208,12 @@ class ModelDesk:
         if model.promote is None:
             return Verdict("promote", False, "the model declares no gate: every version serves", None)
         rule = IfBetter(model.promote.metric, model.promote.by, model.promote.inconclusive)  # type: ignore[arg-type]
-        problem = new.gain.get("problem") if isinstance(new.gain, dict) else None
-        if problem:
-            return Verdict("reject", True, f"it could not be compared with the champion: {problem}", None)
+        if new.problem:
+            return Verdict("reject", True, f"it could not be compared with the champion: {new.problem}", None)
         if new.against != champion:
             reason = f"judged against version {new.against}, but version {champion} serves now: judge it again"
             return Verdict("reject", True, reason, None)
-        return gate(rule, None if new.gain is None else msgspec.convert(new.gain, Gain))
+        return gate(rule, new.gain)
 
     def _about_us(self, office: Office, run: str, model: ModelDef) -> int:
         window = office.window_of(run)
@@ -254,3 +230,33 @@ class ModelDesk:
         if model is None:
             raise NotFoundError(f"{definition.name} registers {definition.registers!r}, which is not in the project")
         return model
+
+
+def _evidence(new: RegisteredModel, verdict: Verdict) -> dict[str, Any]:
+    gain = msgspec.to_builtins(new.gain)
+    problem = {"problem": new.problem} if new.problem else {}
+    return {"metrics": new.metrics, "gain": gain, "against": new.against, "verdict": verdict.reason, **problem}
+
+
+def alias_target(event: AliasAsked, *, last: int, current: int, served: Sequence[int]) -> int:
+    """The version that an alias is to point to: the asked one, or the champion before `current` (`version` None).
+
+    `last` is the model's newest version and `served` its champions in order. Raises NotFoundError, RefusedError.
+    """
+    if not last:
+        raise NotFoundError(f"the model {event.model!r} has no version", cure="headrace models ls", code="HR2040")
+    target = event.version
+    if target is None:
+        before = [version for version in served if version != current]
+        if not before:
+            raise RefusedError(f"{event.model}: nothing served before version {current}", code="HR3031")
+        target = before[-1]
+    if not 1 <= target <= last:
+        raise NotFoundError(
+            f"{event.model} has versions 1 to {last}, not {target}",
+            cure=f"headrace models show {event.model}",
+            code="HR2041",
+        )
+    if target == current:
+        raise RefusedError(f"version {target} of {event.model} is the {event.alias} already", code="HR3032")
+    return target

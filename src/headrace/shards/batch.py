@@ -198,19 +198,23 @@ def alone(job: Job[R], news: News) -> Step:
     return step
 
 
-def together(jobs: Mapping[int, Job[Any]], news: News) -> dict[int, Step]:
+def together(jobs: Mapping[int, Job[Any]], news: News, until_us: int) -> dict[int, Step]:
     """The steps of those who went through a call together, by their number; whoever is not in it works alone.
 
-    What a call costs by itself is paid once for small batches of several shards of a stream.
+    What a call costs by itself is paid once for the batches of several shards of a stream. After `until_us` of the
+    monotonic clock none begins.
     """
     groups: dict[int, dict[int, Job[Any]]] = {}
     for number, job in jobs.items():
         groups.setdefault(id(job.owner.stream), {})[number] = job
     steps: dict[int, Step] = {}
     for group in groups.values():
-        if len(group) > 1 and _is_one_batch(list(group.values())):
+        few = list(group.values())
+        if steps and few[0].owner.clock.monotonic_us() > until_us:
+            break
+        if len(few) > 1 and _is_one_batch(few):
             try:
-                steps |= zip(group, Batch(list(group.values())).steps(news), strict=True)
+                steps |= zip(group, Batch(few).steps(news), strict=True)
             except BaseException:  # whatever it is: each by itself will meet it, and then it is known whose it is
                 continue
     return steps

@@ -35,8 +35,7 @@ class HandFile:
 
     def left(self) -> Hand | None:
         """What the last owner had in hand when it died; None where it had nothing."""
-        first, end, is_suspect = _SHAPE.unpack_from(self._body)
-        return Hand(first, end, bool(is_suspect)) if 0 <= first < end else None
+        return _hand(self._body[:])
 
     def take(self, hand: Hand) -> None:
         body = _SHAPE.pack(hand.first, hand.end, hand.is_suspect)
@@ -48,3 +47,17 @@ class HandFile:
 
     def close(self) -> None:
         self._body.close()
+
+
+def left_in_hand(path: Path) -> Hand | None:
+    """The same, looked at from outside; None where there was never an owner."""
+    try:
+        body = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    return _hand(body) if len(body) == _SHAPE.size else None
+
+
+def _hand(body: bytes) -> Hand | None:
+    first, end, is_suspect = _SHAPE.unpack(body)
+    return Hand(first, end, bool(is_suspect)) if 0 <= first < end else None

@@ -19,7 +19,8 @@ from headrace.executors.tracebacks import show_originals
 from headrace.host.clock import SystemClock
 from headrace.host.doorbell import ring
 from headrace.shards.project import Opened, ProjectParts, Setup
-from headrace.shards.runner import Place, StreamRunner
+from headrace.shards.runner import StreamRunner
+from headrace.streams.place import places_of
 
 PAUSE_AFTER_ERROR_S = 1.0
 
@@ -121,7 +122,7 @@ def open_runner(given: argparse.Namespace, waker: Waker) -> tuple[StreamRunner, 
         opened.store, ProjectParts(opened, clock, wake=waker.ring), clock,
         name=f"stream process {os.getpid()}", ring=lambda: _ring(given.ring),
     )  # fmt: skip
-    runner.want(places(given.shards))
+    runner.want(places_of(given.shards))
     gc.freeze()  # what is loaded now stays: the collector need not walk it in the loop
     return runner, opened.store.close
 
@@ -130,23 +131,6 @@ def _wired(wiring: str) -> Callable[[Setup], Opened]:
     # By name, so that this room does not know the root, which puts every process's adapters together.
     module, _, function = wiring.partition(":")
     return getattr(importlib.import_module(module), function)
-
-
-def places(text: str) -> list[Place]:
-    """Read `--shards`: "score:0,1;trigger/investigate/event outcomes".
-
-    >>> places("score:0,1;trigger/investigate/event outcomes")[1:]
-    [Place(name='score', number=1, slug=''), Place(name='investigate', number=None, slug='event outcomes')]
-    """
-    found: list[Place] = []
-    for part in filter(None, text.split(";")):
-        if part.startswith("trigger/"):
-            _, pipeline, slug = part.split("/", 2)
-            found.append(Place(pipeline, slug=slug))
-            continue
-        stream, _, numbers = part.rpartition(":")
-        found.extend(Place(stream, int(number)) for number in numbers.split(","))
-    return found
 
 
 def _ring(bell: str | None) -> None:
@@ -162,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--code-path", required=True, help="the copy of the package that this process serves")
     parser.add_argument("--project", required=True, help="the name of the package")
     parser.add_argument("--store", required=True, help="the database")
-    parser.add_argument("--shards", required=True, help='what to own: "score:0,1;trigger/pipeline/slug"')
+    parser.add_argument("--shards", required=True, help='what to own: "score:0;score:1;trigger/pipeline/slug"')
     parser.add_argument("--ring", help="the engine's doorbell")
     parser.add_argument("--wake-fd", type=int, help="a pipe: bytes mean news, its end means that the engine is gone")
     return parser

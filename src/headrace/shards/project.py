@@ -19,7 +19,7 @@ from headrace.shards.batch import News
 from headrace.shards.bound import BoundValues, Loader, load_champion
 from headrace.shards.files import shard_file
 from headrace.shards.hand import HandFile
-from headrace.shards.runner import Owner, Place
+from headrace.shards.runner import Owner
 from headrace.shards.shard import ShardOwner
 from headrace.shards.sides import Sides
 from headrace.shards.stream import ProjectStream, StreamCode
@@ -28,6 +28,7 @@ from headrace.store.sql.reads import streams as stream_rows
 from headrace.store.sql.reads import topics
 from headrace.streams import trigger as trigger_steps
 from headrace.streams.owner import Shard
+from headrace.streams.place import Place
 
 
 class Setup(NamedTuple):
@@ -86,7 +87,7 @@ class ProjectParts:
     def adopt(self) -> None:
         self._bound.adopt()
 
-    def is_settled(self, is_committed: bool) -> None:
+    def settle(self, is_committed: bool) -> None:
         if is_committed:
             self._shapes.settle()
         else:
@@ -117,6 +118,7 @@ class ProjectParts:
             watermark_us=row.watermark_us,
             deaths=row.deaths,
             why=row.why or "",
+            is_stopped=row.is_stopped,
             models=() if row.model is None else ((row.model, row.model_version or 0, row.model_problem or ""),),
         )
 

@@ -13,26 +13,12 @@ from headrace.host.failpoints import reach
 from headrace.host.writer import Addition, Writer, append_all
 from headrace.ports import Clock, StreamStore
 from headrace.shards.batch import Job, News, together
-from headrace.streams.owner import shard_log
-from headrace.streams.trigger import trigger_log
+from headrace.streams.place import Place
 
 TICK_US = 50_000  # a tick commits after so long, however many shards have more to do
 RETAKE_US = 200_000
 QUIET_US = 10_000  # progress that nobody waits for is committed after so long without news
 POLL_S = 0.5  # a lost ring costs this much, never a row
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """What a process is to own: shard `number` of a stream, or (number None) a trigger of a pipeline."""
-
-    name: str
-    number: int | None = None
-    slug: str = ""
-
-    @property
-    def log(self) -> str:
-        return trigger_log(self.name, self.slug) if self.number is None else shard_log(self.name, self.number)
 
 
 class Step(Protocol):
@@ -94,7 +80,7 @@ class Parts(Protocol):
         """Take over what threads have loaded since."""
         ...
 
-    def is_settled(self, is_committed: bool) -> None:
+    def settle(self, is_committed: bool) -> None:
         """How the commit of the last steps ended."""
         ...
 
@@ -234,15 +220,15 @@ class StreamRunner:
     # -- stepping --------------------------------------------------------------------------------------------------
 
     def _steps(self, *, is_idle: bool) -> list[tuple[_Owned, Step]]:
-        shared = self._shared() if not is_idle else {}
-        found: list[tuple[_Owned, Step]] = [(self._owned[at], step) for at, step in shared.items()]
         until_us = self._clock.monotonic_us() + TICK_US
+        shared = self._shared(until_us) if not is_idle else {}
+        found: list[tuple[_Owned, Step]] = [(self._owned[at], step) for at, step in shared.items()]
         for at, owned in enumerate(tuple(self._owned)):
             if at in shared:
                 continue
             # A shard whose rows may kill this process runs alone: its death must not take others' finished work along.
             is_suspect = owned.owner.is_suspect
-            if is_suspect and found:
+            if found and (is_suspect or self._clock.monotonic_us() > until_us):
                 self._begin_with(owned)
                 break
             try:
@@ -265,12 +251,12 @@ class StreamRunner:
             step = owner.work(self._news, is_idle=is_idle)
         return step
 
-    def _shared(self) -> Mapping[int, Step]:
+    def _shared(self, until_us: int) -> Mapping[int, Step]:
         """Steps of several shards from one call; none while one of them may kill the process."""
         if any(owned.owner.is_suspect for owned in self._owned):
             return {}
         jobs = {at: owned.owner.shared(self._news) for at, owned in enumerate(self._owned)}
-        return together({at: job for at, job in jobs.items() if job is not None}, self._news)
+        return together({at: job for at, job in jobs.items() if job is not None}, self._news, until_us)
 
     def _begin_after(self, owned: _Owned) -> None:
         self._begin_with(self._owned[(self._owned.index(owned) + 1) % len(self._owned)])
@@ -292,9 +278,9 @@ class StreamRunner:
             self._commit_others(steps, error)
             raise
         except StoreError:
-            self._parts.is_settled(False)
+            self._parts.settle(False)
             raise
-        self._parts.is_settled(True)
+        self._parts.settle(True)
         for owned, step in steps:
             owned.owner.adopt(step)
         self._ring()

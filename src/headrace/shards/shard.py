@@ -15,6 +15,7 @@ from headrace.streams.sizing import BatchSize
 
 R = TypeVar("R", bound=Sized)
 PROGRESS_EVERY_US = 1_000_000
+SURVIVED_US = 5_000_000  # who has lived so long is not held by what killed its predecessor
 
 
 class ShardOwner(Generic[R]):
@@ -25,6 +26,7 @@ class ShardOwner(Generic[R]):
         self.size = BatchSize()
         self.stream, self.hand, self.clock = stream, hand, clock
         self._progress_us = self._rests_until_us = 0  # by the monotonic clock, as every deadline
+        self._began_us = clock.monotonic_us()
 
     def take_over(self) -> Step:
         """The first step of a new owner."""
@@ -118,9 +120,10 @@ class ShardOwner(Generic[R]):
         offset = self.state.offset
         if offset is None or self.state.is_stopped or self.state.tries:
             return None
-        if is_idle and self.state.why:
-            return owner.gone_on(self.state, now_us)
         mono_us = self.clock.monotonic_us()
+        # Another shard of this process may kill it at once, as it may have killed the one before.
+        if self.state.why and (is_idle or mono_us - self._began_us >= SURVIVED_US):
+            return owner.gone_on(self.state, now_us)
         if not is_idle and mono_us - self._progress_us < PROGRESS_EVERY_US:
             return None
         step = _changed(owner.progressed(self.state, self._watermark(offset, news), now_us))

@@ -13,15 +13,16 @@ import polars as pl
 from headrace.base.instants import to_us
 from headrace.connectors.appends import prepare_fitted
 from headrace.connectors.blob import Misfit
+from headrace.connectors.fitting import value_at
 from headrace.connectors.log import Log
 from headrace.connectors.shapes import Shapes
 from headrace.definitions.project import StreamDef, TopicDef
 from headrace.host.failpoints import reach
 from headrace.shards.batch import News, Part, Read, Ready
 from headrace.shards.bound import BoundValues
+from headrace.shards.call import Called, call
 from headrace.shards.shard import shown
 from headrace.shards.sides import Sides
-from headrace.streams.call import Called, call
 from headrace.streams.contract import filtered
 from headrace.streams.owner import Dead, Outcome, Shard
 
@@ -163,5 +164,13 @@ class ProjectStream:
         ]
 
     def dead(self, rows: Records, at: int, reason: str, error: str) -> Dead:
-        row = rows.frame.row(at, named=True)
-        return Dead(rows.offset(at), reason, error, msgspec.json.encode(row).decode())
+        return Dead(rows.offset(at), reason, error, _payload(rows.frame, at))
+
+
+def _payload(frame: pl.DataFrame, at: int) -> str:
+    """A row as JSON. Where JSON or Python cannot hold a value, each stands in it as text: a dead letter always comes."""
+    try:
+        return msgspec.json.encode(frame.row(at, named=True)).decode()
+    except (Exception, pl.exceptions.PanicException):
+        values = {column.name: value_at(column, at) for column in frame.iter_columns()}
+        return msgspec.json.encode({n: None if value is None else str(value) for n, value in values.items()}).decode()

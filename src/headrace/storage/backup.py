@@ -58,14 +58,11 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     target = folder / MANIFEST
     scratch = target.with_suffix(".new")
     try:
-        with scratch.open("wb") as file:
-            file.write(msgspec.json.encode(_Sealed(_digest_of(body), msgspec.Raw(body))) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        write(scratch, msgspec.json.encode(_Sealed(_digest_of(body), msgspec.Raw(body))) + b"\n")
         scratch.replace(target)
         fsync_folder(folder)
     except OSError as error:
-        raise _refused(error, str(target)) from error
+        raise refused(error, str(target)) from error
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -126,8 +123,16 @@ def copy_file(source: Path, target: Path, name: str) -> Kept:
             scratch.replace(target)
         except OSError as error:
             scratch.unlink(missing_ok=True)
-            raise _refused(error, str(target)) from error
+            raise refused(error, str(target)) from error
     return Kept(name, size_bytes, digest)
+
+
+def write(target: Path, body: bytes) -> None:
+    """Write a new file; its bytes are on the disk when this returns. Raises OSError."""
+    with target.open("wb") as file:
+        file.write(body)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def measured(path: Path, name: str) -> Kept:
@@ -161,7 +166,8 @@ def not_whole(folder: Path, why: str) -> StoreError:
     )
 
 
-def _refused(error: OSError, path: str) -> StoreError:
+def refused(error: OSError, path: str) -> StoreError:
+    """What a disk says that takes no backup, in plain words: HR4020 where it is full, else HR4080."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StoreError(
             "the disk is full", where=path, cure="free some space there, or name another disk", code="HR4020"

@@ -6,7 +6,7 @@ import polars as pl
 
 from headrace.errors import HeadraceError
 
-_SHOWN_ROWS = 3
+_SHOWN_CHARS = 160
 
 
 class ContractError(HeadraceError):
@@ -53,9 +53,13 @@ def _is_subset(keys: pl.Series, kept: pl.Series) -> bool:
 
 
 def _broken(why: str, batch: pl.DataFrame, out: pl.DataFrame) -> ContractError:
-    shown = "; ".join(
-        f"{what}: {frame.head(_SHOWN_ROWS).to_dicts()} of {len(frame)}" for what, frame in (("in", batch), ("out", out))
-    )
+    shown = "; ".join(f"{what}: {_row(frame)}" for what, frame in (("in", batch), ("out", out)) if len(frame))
     return ContractError(
-        f"{why}; {shown[:2000]}", cure='keep the rows as promised, or declare rows="some" or rows="any"'
+        f"{why}; first row {shown}", cure='keep the rows as promised, or declare rows="some" or rows="any"'
     )
+
+
+def _row(frame: pl.DataFrame) -> str:
+    """The first row in words; a long one is cut."""
+    text = ", ".join(f"{name} {value}" for name, value in frame.row(0, named=True).items())
+    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}…"

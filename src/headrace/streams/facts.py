@@ -82,6 +82,10 @@ class ShardHeld(Fact, frozen=True):
     stopped: bool = False
     until_us: int | None = None
 
+    @property
+    def goes_on(self) -> bool:
+        return not self.why
+
 
 class ModelHeld(Fact, frozen=True):
     """From batch `n` on the shard scores with this version."""

@@ -23,6 +23,7 @@ from headrace.streams.facts import (
 
 WATCHED_ROWS = 1_000
 DEAD_SHARE = 0.05  # of the watched rows; above it the shard stops, for then the function is at fault and not the rows
+TRIAL_DEAD = 5  # so many are enough for one that had stopped: whoever starts it again may have mended nothing
 BACKOFF_US = (1_000_000, 2_000_000, 5_000_000, 15_000_000, 60_000_000)
 CUT_FROM_ROWS = 1_024
 CUT_AFTER_DEATH = 8  # each death costs a process start, so a batch that kills is cut to an eighth, not to a half
@@ -84,7 +85,7 @@ class Shard:
 
     `suspect_end` is set while a batch that raised or killed is cut down: up to there at most `limit` rows go at once.
     `tries` is how often the rows it is at were held by an exception named in `retry_on=`: it rests (`rest_us`) after each.
-    `watched` and `watched_dead` count towards the share of dead rows.
+    `watched` and `watched_dead` count towards the share of dead rows, of which fewer are borne `is_on_trial`.
     """
 
     stream: str
@@ -102,6 +103,7 @@ class Shard:
     limit: int = 0
     watched: int = 0
     watched_dead: int = 0
+    is_on_trial: bool = False
     models: tuple[tuple[str, int, str], ...] = ()  # (model, version, problem) as reported
 
     @property
@@ -131,9 +133,10 @@ def taken(shard: Shard, hand: Hand | None, at_us: int) -> Step:
     """A new owner begins. `hand` is what its predecessor held in user code when it died, None where nothing.
 
     The first death at an offset may be bad luck and the same rows go again; from the second on they are cut down. Why
-    it stood still before remains until it gets on (`ran`, `started`, `gone_on`).
+    it stood still before remains until it gets on (`ran`, `started`, `gone_on`). One that had stopped is on trial.
     """
-    shard = replace(shard, is_stopped=False)
+    if shard.is_stopped:
+        shard = replace(shard, is_stopped=False, is_on_trial=True)
     if hand is None or hand.first != shard.offset:
         return Step(_still_cut(shard))
     deaths = max(shard.deaths + 1, 2 if hand.is_suspect else 1)
@@ -283,11 +286,14 @@ def _past_suspects(shard: Shard, done: Plan, found: bool) -> Shard:
 
 def _watch(shard: Shard, rows: int, dead: int) -> tuple[Shard, str | None]:
     rows, dead = shard.watched + rows, shard.watched_dead + dead
+    if shard.is_on_trial and dead >= TRIAL_DEAD:
+        why = f"{dead} of the first {rows} rows since it had stopped are dead letters: mend the function or its input"
+        return replace(shard, watched=0, watched_dead=0), why
     if dead > DEAD_SHARE * max(rows, WATCHED_ROWS):
         why = f"{dead} of {rows} rows are dead letters, more than {DEAD_SHARE:.0%}: mend the function or its input"
         return replace(shard, watched=0, watched_dead=0), why
     if rows >= WATCHED_ROWS:
-        rows, dead = 0, 0
+        return replace(shard, watched=0, watched_dead=0, is_on_trial=False), None
     return replace(shard, watched=rows, watched_dead=dead), None
 
 

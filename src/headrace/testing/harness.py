@@ -17,6 +17,7 @@ from headrace.data.model import Model
 from headrace.data.table import Table
 from headrace.data.topic import Topic
 from headrace.definitions import project as definitions
+from headrace.definitions.project import CHAMPION
 from headrace.errors import EngineUnavailableError, HeadraceError
 from headrace.graph.loaded import freeze
 from headrace.graph.pipeline import pipeline
@@ -28,8 +29,9 @@ from headrace.models.facts import AliasMoved, VersionRegistered
 from headrace.ports import Clock
 from headrace.runs import facts as f
 from headrace.shards.project import Opened, ProjectParts
-from headrace.shards.runner import POLL_S, QUIET_US, Place, StreamRunner
+from headrace.shards.runner import POLL_S, QUIET_US, StreamRunner
 from headrace.store.sql.reads import streams as stream_rows
+from headrace.streams.place import Place
 from headrace.testing.auditor import audit
 from headrace.testing.auditor.evidence import Evidence
 
@@ -206,7 +208,7 @@ class StreamHarness:
                     model, 1, codec="given", path="", digest="", size_bytes=0, run=log, node="given", code="test",
                     predict="", cutoff_us=0, at_us=now_us,
                 ),
-                AliasMoved(model, "champion", 1, 0, log, "given to the test", now_us),
+                AliasMoved(model, CHAMPION, 1, 0, log, "given to the test", now_us),
                 f.RunEnded(log, "succeeded", now_us),
             ),
         )  # fmt: skip

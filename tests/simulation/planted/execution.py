@@ -10,6 +10,7 @@ import pytest
 
 from headrace.runs import applying, attempts, commands, handout, lanes, machine, pool, progress, timers
 from headrace.runs import facts as f
+from headrace.runs.publishing import TableDesk
 from headrace.runs.verdict import Verdicts
 from headrace.store.sql import commit as sql_commit
 from headrace.store.sql.projector import items
@@ -119,3 +120,9 @@ def _drop(patch: pytest.MonkeyPatch, command: type) -> None:
             emit(self, outcome)
 
     patch.setattr(machine.Machine, "emit", silent)
+
+
+@plant("execution")
+def a_run_goes_on_writing_a_window_that_another_has_replaced(patch: pytest.MonkeyPatch) -> None:
+    unfit = TableDesk.unfit
+    patch.setattr(TableDesk, "unfit", lambda self, active, writes: unfit(self, replace(active, replaced_by={}), writes))

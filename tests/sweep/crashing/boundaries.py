@@ -28,7 +28,7 @@ from headrace.store.sql.engine_store import EngineSqlStore
 from headrace.store.sql.store import SqlStore
 
 READS = (
-    "head", "log", "facts", "requests", "answer", "topic_columns", "restore", "news", "active_run", "open_runs", "run_row",
+    "head", "log", "facts", "requests", "answer", "topic_columns", "restore", "news", "active_run", "open_run", "open_runs", "run_row",
     "slots_run", "run_of_key", "project_of", "watermarks", "change_count", "wal_is_over_limit", "partitions",
     "old_details", "left_files", "oldest_details_us",
 )  # fmt: skip

@@ -17,17 +17,18 @@ from headrace.app.parts import make_parts
 from headrace.definitions import project as definitions
 from headrace.engine.loader import LoadedCode
 from headrace.engine.loading import Loading
-from headrace.engine.loop import Engine, EngineOptions
+from headrace.engine.loop import Engine
+from headrace.engine.options import EngineOptions
 from headrace.engine.service import Service, ServiceListener
 from headrace.errors import DisagreementError, StoreError, SupersededError
 from headrace.executors.attempt import AttemptRunner
 from headrace.runs.events import Event
 from headrace.shards.files import shard_file
-from headrace.shards.process import places
 from headrace.shards.project import Opened, ProjectParts
 from headrace.shards.runner import POLL_S, StreamRunner
 from headrace.store.sql.engine_store import EngineSqlStore
 from headrace.store.sql.reads.project import code as code_row
+from headrace.streams.place import Place
 
 if TYPE_CHECKING:
     from crashing.world import World
@@ -47,7 +48,7 @@ class EngineProcess(Actor):
         super().__init__("engine")
         self._world = world
         self.stream: StreamProcess | None = None
-        self._wanted: tuple[str, list[tuple[str, ...]]] | None = None
+        self._wanted: tuple[str, list[tuple[Place, ...]]] | None = None
         self.store: EngineSqlStore | None = None
 
     def begin(self) -> None:
@@ -66,7 +67,8 @@ class EngineProcess(Actor):
         )  # fmt: skip
         self.service = Service(
             self.engine, store, supervisor, self.loading, code_folder=world.settings.code, locks=world.settings.locks,
-            lock_of=lambda log: shard_file(world.settings.locks, log, "lock"), stream_processes=1, notice=world.told,
+            lock_of=lambda log: shard_file(world.settings.locks, log, "lock"), hand_of=lambda log: None,
+            stream_processes=1, notice=world.told,
         )  # fmt: skip
         self.engine.start()
         known = self.engine.machine.state.code
@@ -93,7 +95,7 @@ class EngineProcess(Actor):
         if self._wanted is None or self.stream is not None:
             return None
         code, groups = self._wanted
-        self.stream = StreamProcess(self._world, code, groups[0][1])
+        self.stream = StreamProcess(self._world, code, groups[0])
         return self.stream
 
     # -- inside --------------------------------------------------------------------------------------------------
@@ -107,7 +109,7 @@ class EngineProcess(Actor):
         body = msgspec.json.encode(loaded.project, order="sorted")
         return LoadedCode(code, self._world.settings.code / code, definitions.decode(body), body, loaded.problems)
 
-    def _deploy(self, code: str, path: Path, groups: list[tuple[str, ...]]) -> None:
+    def _deploy(self, code: str, path: Path, groups: list[tuple[Place, ...]]) -> None:
         if self.stream is not None:
             self.stream.end()
             self.stream = None
@@ -124,9 +126,9 @@ class EngineProcess(Actor):
 class StreamProcess(Actor):
     """`headrace.shards.process`, without its signals and its sleep."""
 
-    def __init__(self, world: World, code: str, shards: str) -> None:
+    def __init__(self, world: World, code: str, places: tuple[Place, ...]) -> None:
         super().__init__("stream process")
-        self._world, self._code, self._shards = world, code, shards
+        self._world, self._code, self._places = world, code, places
         self._runner: StreamRunner | None = None
         self._store: EngineSqlStore | None = None
 
@@ -140,7 +142,7 @@ class StreamProcess(Actor):
         opened = Opened(store, holdings, loaded, world.settings.locks, since_us)
         name = f"stream process {world.entropy()}"
         self._runner = StreamRunner(store, ProjectParts(opened, world.clock), world.clock, name=name)
-        self._runner.want(places(self._shards))
+        self._runner.want(self._places)
 
     def turn(self) -> bool:
         """As `shards.process.run` goes round."""

@@ -132,14 +132,14 @@ def test_without_an_engine_nobody_waits(
 def test_without_an_engine_a_run_that_failed_is_asked_to_go_again(
     headrace: Headrace, store: SqlStore, write: Write
 ) -> None:
-    write(store, f.RunCreated(RUN, "retrain", "c0de", "k", "person", 0), f.RunEnded(RUN, "failed", 1, "failed: train"))
+    write(store, f.RunCreated(RUN, "retrain", "c0de", "k", "person", 0), f.RunEnded(RUN, "failed", 1, "train"))
     assert f"run {RUN} is asked to go again" in headrace("runs", "retry", RUN).out
 
 
 @pytest.mark.parametrize(
     ("log", "state", "words", "told"),
     [
-        ("engine", "succeeded", ("runs", "cancel", RUN), f"HR3010 run {RUN} has ended (succeeded)"),
+        ("engine", "succeeded", ("runs", "cancel", RUN), f"HR3010 run {RUN} is not running: it has succeeded"),
         ("engine", "succeeded", ("runs", "retry", RUN), f"HR3012 run {RUN} succeeded: there is nothing to retry"),
         ("run:x", "failed", ("runs", "retry", RUN), f"HR3013 run {RUN} ran in a process of its own"),
     ],
@@ -156,7 +156,7 @@ def test_what_the_rows_refuse_already_is_refused_without_an_engine_too(
 
 
 def test_a_run_without_details_does_not_go_again(headrace: Headrace, store: SqlStore, write: Write) -> None:
-    write(store, f.RunCreated(RUN, "retrain", "c0de", "k", "person", 0), f.RunEnded(RUN, "failed", 1, "failed: train"))
+    write(store, f.RunCreated(RUN, "retrain", "c0de", "k", "person", 0), f.RunEnded(RUN, "failed", 1, "train"))
     write(store, f.DetailsDropped((RUN,), 2, (), 3))
     result = headrace("runs", "retry", RUN)
     assert result.code == 4
@@ -167,7 +167,7 @@ def test_a_run_without_details_does_not_go_again(headrace: Headrace, store: SqlS
 def test_a_request_that_waits_already_may_change_what_the_rows_say(
     headrace: Headrace, store: SqlStore, write: Write
 ) -> None:
-    write(store, f.RunCreated(RUN, "retrain", "c0de", "k", "person", 0), f.RunEnded(RUN, "failed", 1, "failed: train"))
+    write(store, f.RunCreated(RUN, "retrain", "c0de", "k", "person", 0), f.RunEnded(RUN, "failed", 1, "train"))
     assert headrace("runs", "retry", RUN).code == 0
     assert headrace("runs", "cancel", RUN).code == 0
 
@@ -182,6 +182,8 @@ def test_a_champion_is_not_promoted_again_without_an_engine_either(
         AliasMoved("delay", "champion", 1, 0, "gate", "the first version", 0),
     )
     assert headrace("models", "promote", "delay", "1").err.startswith("HR3032 version 1 of delay is the champion")
+    assert headrace("models", "promote", "delay", "7").err.startswith("HR2041 delay has versions 1 to 1, not 7")
+    assert headrace("models", "rollback", "delay").err.startswith("HR3031 delay: nothing served before version 1")
 
 
 def test_an_engine_that_does_not_answer_ends_with_exit_code_5(
@@ -258,11 +260,12 @@ def test_pausing_and_cancelling(headrace: Headrace, engine: FakeEngine, store: S
     assert headrace("pipelines", "pause", "retrain").out == "retrain is paused\n"
     assert headrace("runs", "cancel", "last").out == f"run {RUN} is being cancelled\n"
     assert headrace("runs", "retry", RUN, "--current-code").code == 0
-    bodies = [{**request.body, "by": "me"} for request in engine.asked]
+    own = ("by", "waits_until_us")
+    bodies = [{name: x for name, x in request.body.items() if name not in own} for request in engine.asked]
     assert bodies == [
-        {"pipeline": "retrain", "paused": True, "by": "me"},
-        {"run": RUN, "by": "me"},
-        {"run": RUN, "code": "current", "by": "me"},
+        {"pipeline": "retrain", "paused": True},
+        {"run": RUN},
+        {"run": RUN, "code": "current"},
     ]
 
 

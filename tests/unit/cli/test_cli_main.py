@@ -102,3 +102,10 @@ def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_version(headrace: Headrace) -> None:
     assert headrace("--version").out.startswith("headrace ")
+
+
+def test_an_option_in_front_of_the_command_is_shown_where_it_goes(headrace: Headrace) -> None:
+    result = headrace("--env", "prod", "check", "--json-row", "a b")
+    assert result.code == 2
+    assert "--env goes after the command" in result.err
+    assert "try  headrace check --json-row 'a b' --env prod" in result.err

@@ -64,3 +64,14 @@ def test_check_points_at_the_mistake(headrace: Headrace, tmp_path: Path) -> None
     assert result.code == 2
     assert f"at   {broken}:" in result.out
     sys.modules.pop("broken_one", None)
+
+
+def test_the_next_steps_can_be_pasted(headrace: Headrace, tmp_path: Path) -> None:
+    folder = tmp_path / "my pipes"
+    assert f"cd '{folder}'" in headrace("new", folder).out
+
+
+def test_the_commands_of_the_readme_stand_in_line(headrace: Headrace, tmp_path: Path) -> None:
+    headrace("new", tmp_path / "fresh-one")
+    lines = (tmp_path / "fresh-one" / "README.md").read_text().splitlines()
+    assert len({line.index(" # ") for line in lines if line.startswith("headrace ") and " # " in line}) == 1

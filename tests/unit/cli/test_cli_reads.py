@@ -54,7 +54,7 @@ def history(store: SqlStore, project: Path, write: Write) -> SqlStore:
         TablePublished("daily", 1, (Part("p", 5, 100, "d"),), 5, RUN, "ingest", 0, 1, AT),
         f.AttemptStarted(RUN, "train", "", 0, 1, 1, "w1#2", AT),
         f.AttemptFailed(RUN, "train", "", 0, 1, 1, AT, "ValueError: no rows", "Traceback: line 7"),
-        f.RunEnded(RUN, "failed", AT + 2_000_000, "failed: train"),
+        f.RunEnded(RUN, "failed", AT + 2_000_000, "train"),
         VersionRegistered(
             "delay", 1, "native", "m", "d", 10, RUN, "train", "c0de", "m:f", AT, AT, 9, 4, {"metrics": {"auc": 0.71}}
         ),
@@ -318,7 +318,7 @@ def test_why_of_a_model_says_why_its_newest_version_does_not_serve(
     write(history, second, VersionRejected("delay", 2, "gain 0.001 is not above 0.01", AT))
     assert headrace("why", "delay").out.splitlines() == [
         "model delay version 2: rejected: gain 0.001 is not above 0.01",
-        "  next: headrace models promote delay 2",
+        "  next: headrace models show delay",
     ]
 
 
@@ -452,7 +452,7 @@ def test_a_failure_of_long_ago_is_one_line_and_one_of_today_is_told_in_full(
     write(
         history,
         f.RunCreated("1zg66r0y5e47", "retrain", "c0de", "k2", "person", now_us()),
-        f.RunEnded("1zg66r0y5e47", "failed", now_us(), "failed: train"),
+        f.RunEnded("1zg66r0y5e47", "failed", now_us(), "train"),
     )
     out = headrace("why").out
     assert "older runs" not in out
@@ -464,7 +464,7 @@ def test_a_pipeline_that_is_no_longer_in_the_code_is_gone_and_nobody_is_sent_to_
 ) -> None:
     now = now_us()
     write(history, f.RunCreated("1zg66r0y5e47", "p1", "c0de", "k2", "here", now))
-    write(history, f.RunEnded("1zg66r0y5e47", "failed", now, "failed: x"))
+    write(history, f.RunEnded("1zg66r0y5e47", "failed", now, "x"))
     assert headrace("why", "p1").out.splitlines() == [
         "pipeline p1: gone: it is not in the project's code",
         "  next: headrace runs ls p1",
@@ -508,7 +508,7 @@ def test_logs_number_the_first_item_of_a_map_too_and_an_ended_run_prints_nothing
         f.RunCreated(RUN, "both", "c1de", "k", "person", AT),
         f.AttemptStarted(RUN, "grow", "", 0, 1, 1, "w1#1", AT),
         f.AttemptFailed(RUN, "grow", "", 0, 1, 1, AT, "ValueError: no rows", "Traceback: line 7"),
-        f.RunEnded(RUN, "failed", AT + 9, "failed: grow"),
+        f.RunEnded(RUN, "failed", AT + 9, "grow"),
     )
     assert "--- grow[0] attempt 1 failed" in headrace("logs", RUN).out
     assert headrace("logs", RUN, "--item", "1").err.startswith("nothing was printed by the tasks")

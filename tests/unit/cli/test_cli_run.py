@@ -17,6 +17,8 @@ import pytest
 from headrace.cli.dev import stopping
 from headrace.cli.news import line_of
 from headrace.cli.progress import Bars, Counts, PlainLines
+from headrace.cli.run import in_one_line
+from headrace.data.facts import Part, TablePublished
 from headrace.definitions.nodes import Const, Graph, Node, Scope
 from headrace.errors import StoreError
 from headrace.executors.output import LogFile, Tee
@@ -154,11 +156,15 @@ def test_a_try_that_is_repeated_does_not_count_as_an_end() -> None:
             "run r a failed (attempt 1): E: x; again in 2.0s",
         ),
         (
-            f.RunCreated("r", "p", "c", "k", "schedule", 0, {}, None, why="schedule: slot 1795368720000000"),
-            "run r of p by schedule (schedule: slot 2026-11-22T17:32Z)",
+            f.RunCreated("r", "p", "c", "k", "schedule", 0, {}, None, why="drift: psi is above 0.2; auc 0.7 is fine"),
+            "run r of p by schedule (drift: psi is above 0.2)",
         ),
         (f.SlotsSkipped("p", "s", 0, 1, 1, "as it is said", 0, "asked"), "p asks the model's controller"),
-        (f.RunEnded("r", "failed", 0, "failed: a"), "run r failed: a"),
+        (
+            TablePublished("t", 3, (Part("p", 1, 1, "", (0, 9), "r2"),), 1, "r2", "n", 0, 1, 0, replaced=("r1",)),
+            "t: version 3 of run r2 replaces the rows of run r1",
+        ),
+        (f.RunEnded("r", "failed", 0, "a"), "run r failed: a"),
         (
             f.RequestAnswered(3, "refused", {"code": "HR3010", "message": "run r is not running"}, 0),
             "request 3 is refused: HR3010 run r is not running",
@@ -273,3 +279,49 @@ def test_what_a_task_prints_appears_above_the_bars(tmp_path: Path, monkeypatch: 
         assert "a line of a task" in terminal.getvalue()
     log.close()
     assert (tmp_path / "log").read_text() == "a line of a task\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [("one", "'one'"), ([1, 2], "[1, 2]"), ("x" * 500, f"'{'x' * 159} …")],
+)
+def test_a_result_is_one_line(value: object, line: str) -> None:
+    assert in_one_line(value) == line
+
+
+def test_a_run_ends_with_its_result(headrace: Headrace, project: Path) -> None:
+    assert headrace("run", "retrain", "rounds=3").out.splitlines()[-1] == "result  3"
+
+
+def test_a_file_without_a_project_says_where_its_store_is(
+    headrace: Headrace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "alone.py").write_text("import headrace as hr\n@hr.task\ndef a(): pass\n@hr.pipeline\ndef p(): a()\n")
+    first = headrace("run", "alone.py:p")
+    assert first.code == 0
+    assert f"{tmp_path / '.headrace'} is the store" in first.err
+    assert "is the store" not in headrace("run", "alone.py:p").err
+
+
+def test_a_pipeline_that_a_file_does_not_have_is_cured_by_one_that_it_has(
+    headrace: Headrace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "alone2.py").write_text("import headrace as hr\n@hr.task\ndef a(): pass\n@hr.pipeline\ndef p(): a()\n")
+    result = headrace("run", "alone2.py:q")
+    assert result.code == 3
+    assert "try  headrace run alone2.py:p" in result.err
+
+
+def test_a_mistake_in_a_file_is_told_and_not_that_its_pipeline_is_missing(
+    headrace: Headrace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    body = "import headrace as hr\n@hr.task\ndef a(): pass\n@hr.pipeline\ndef p():\n    f'{a()}'\n"
+    (tmp_path / "alone3.py").write_text(body)
+    result = headrace("run", "alone3.py:p")
+    assert result.code == 2
+    assert "HR1106" in result.err
+    assert "an f-string needs its value" in result.err
+    assert "alone3.py:6" in result.err

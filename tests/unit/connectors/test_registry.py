@@ -80,10 +80,12 @@ def test_a_challenger_is_scored_on_the_same_rows_as_the_champion_after_its_cut_o
     assert (number, second.against) == (2, 1)
     _, test = rows_of(rig)
     after = test.filter(pl.col("_time").to_physical() >= first.cutoff_us)
-    assert second.gain["n"] == len(after)
-    assert second.gain["gain"] == pytest.approx(second.gain["challenger"] - second.gain["champion"])
-    assert second.gain["gain"] > 0.1
-    assert second.gain["blocks"] == 15  # fourteen days back from the newest row, so that the first day is not whole
+    gain = second.gain
+    assert gain is not None
+    assert gain.n == len(after)
+    assert gain.gain == pytest.approx(gain.challenger - gain.champion)
+    assert gain.gain > 0.1
+    assert gain.blocks == 15  # fourteen days back from the newest row, so that the first day is not whole
 
 
 def test_evidence_is_the_same_again(rig: Rig) -> None:
@@ -98,8 +100,8 @@ def test_a_champion_that_does_not_run_any_more_is_not_taken_for_none(rig: Rig) -
     rig.crown(msgspec.structs.replace(register(rig)[1], predict="nowhere:gone"))
     _, new = register(rig, run="r2")
     assert new.against == 0  # the engine rejects what was compared with another than the champion
-    assert new.gain["champion"] == 2
-    assert "version 2 cannot be compared with: NotFoundError" in new.gain["problem"]
+    assert new.gain is None
+    assert "version 2 cannot be compared with: NotFoundError" in new.problem
 
 
 def test_a_store_that_refuses_is_no_evidence_against_a_version(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +118,7 @@ def test_a_store_that_refuses_is_no_evidence_against_a_version(rig: Rig, monkeyp
 def test_rows_before_the_champions_cut_off_cannot_compare(rig: Rig) -> None:
     _, first = register(rig, days="40d")
     rig.crown(msgspec.structs.replace(first, cutoff_us=at(100)))
-    assert "at or after the champion's cut-off" in register(rig, run="r2")[1].gain["problem"]
+    assert "at or after the champion's cut-off" in register(rig, run="r2")[1].problem
 
 
 def test_histograms_are_of_fit_and_those_of_predictions_of_test(rig: Rig) -> None:

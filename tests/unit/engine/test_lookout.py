@@ -7,9 +7,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec import Raw
 
 from headrace.data.facts import TopicCompleted
-from headrace.definitions.project import Project
+from headrace.definitions import project as definitions
+from headrace.definitions.nodes import Graph, Node
+from headrace.definitions.project import PipelineDef, Project
 from headrace.engine.listener import Listener
 from headrace.engine.lookout import Lookout
 from headrace.ports import Append, Request
@@ -19,11 +22,12 @@ from headrace.runs.events import (
     NewsRejected,
     PauseAsked,
     RequestSettled,
+    RetryAsked,
     RunAsked,
     TriggerSeen,
     WatermarksRead,
 )
-from headrace.runs.facts import CursorMoved, RequestAnswered, RunCreated
+from headrace.runs.facts import CodeDeployed, CursorMoved, RequestAnswered, RunCreated
 from headrace.runs.slot_key import slot_key
 from headrace.store.sql.engine_store import EngineSqlStore
 from headrace.streams.facts import TriggerFired
@@ -38,9 +42,9 @@ class Told(Listener):
     def woken(self) -> None:
         self.wakes += 1
 
-    def deploy(self, request: Request) -> list[Event]:
+    def asked(self, request: Request) -> list[Event]:
         if request.verb != "deploy":
-            return super().deploy(request)
+            return super().asked(request)
         self.deploys += 1
         return []
 
@@ -199,3 +203,20 @@ def test_an_engine_that_begins_again_hears_the_watermarks_before_it_tries_a_susp
     assert not rig.lookout.has_looked, "so it looks again at once"
     state: Any = SimpleNamespace(code="c1", project=Project("p"), desks=SimpleNamespace(watermarks={"clicks": 6}))
     assert [type(event) for event in rig.lookout.look(state)] == [PauseAsked], "one suspect alone"
+
+
+def test_a_retry_is_asked_with_the_run_and_both_graphs_as_the_rows_have_them(rig: Rig) -> None:
+    def code(name: str, task: str) -> CodeDeployed:
+        project = Project("p", pipelines={"p": PipelineDef("p", "m:p", Graph((Node(task, "task", f"m:{task}"),)))})
+        return CodeDeployed(name, Raw(definitions.encode(project)), 1)
+
+    made = (code("c0", "a"), RunCreated("r1", "p", "c0", "k", "person", 1), code("c1", "b"))
+    rig.store.commit([Append("engine", 0, made)])
+    for how in ({}, {"code": "current"}, {"code": "c0"}):
+        rig.ask("retry", run="r1", **how)
+    rig.ask("retry", run="nobody")
+    asked = [event for event in rig.look() if isinstance(event, RetryAsked)]
+    assert [event.row and event.row.run for event in asked] == ["r1", "r1", "r1", None]
+    assert [event.code for event in asked] == [None, "c1", "c0", None]
+    names = [[graph and graph.nodes[0].name for graph in event.graphs] for event in asked]
+    assert names == [[None, None], ["a", "b"], ["a", "a"], [None, None]]

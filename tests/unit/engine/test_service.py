@@ -21,9 +21,10 @@ from headrace.errors import ProjectError, RefusedError, StoreError
 from headrace.host.rights import take_right
 from headrace.ports import LogState, Request
 from headrace.runs.events import RequestSettled
-from headrace.runs.rows import ActiveRun, ItemRow, RunRow
+from headrace.runs.rows import OpenRun, Running
 from headrace.store.sql.engine_store import EngineSqlStore
 from headrace.store.sql.reads import streams
+from headrace.streams.owner import Hand
 from headrace.testing.clock import FakeClock
 
 PROJECT = Project("p", pipelines={"a": PipelineDef("a", "m:a", Graph(())), "b": PipelineDef("b", "m:b", Graph(()))})
@@ -38,14 +39,14 @@ class Rig:
         self.given: list[Any] = []
         self.deployed: list[str] = []
         self.committed: list[Any] = []
-        self.open: list[ActiveRun] = []
+        self.open: list[OpenRun] = []
         self.has_ended = False
         self.next: LoadedCode | Exception = LoadedCode("c1", folder, PROJECT, b"{}", ())
         self.text = "c1"
         self.state = SimpleNamespace(code="", project=PROJECT)
         self.clock = FakeClock()
         self.logs = {"run:1-a": LogState(3, 1, "here")}
-        store = SimpleNamespace(log=self.logs.get, commit=self.commit, active_run=self.active_run)
+        store = SimpleNamespace(log=self.logs.get, commit=self.commit, open_run=self.open_run)
         self.is_full = False
         engine: Any = SimpleNamespace(
             is_working=True,
@@ -57,7 +58,7 @@ class Rig:
             owner="engine 7",
         )
         self.stored: dict[str, int] = {}
-        others: Any = SimpleNamespace(
+        shared: Any = SimpleNamespace(
             open_runs=lambda prefix: self.open, partitions=lambda: self.stored, refuse_elsewhere=self.look_at_store
         )
         self.deaths: list[Death] = []
@@ -66,10 +67,11 @@ class Rig:
             deploy=lambda code, path, groups: self.deployed.append(code), tend=lambda: self.deaths
         )
         self.locks = folder / "locks"
+        self.hands: dict[str, Hand] = {}
         self.loading = Loading(self.load, lambda: None, lambda: self.text)
         self.service = Service(
-            engine, others, supervisor, self.loading, code_folder=folder, locks=self.locks,
-            lock_of=lambda log: self.locks / log, stream_processes=1, notice=self.said.append,
+            engine, shared, supervisor, self.loading, code_folder=folder, locks=self.locks,
+            lock_of=lambda log: self.locks / log, hand_of=self.hands.get, stream_processes=1, notice=self.said.append,
         )  # fmt: skip
         self.listener = ServiceListener(lambda facts: None, self.said.append, supervisor, self.loading)
 
@@ -86,8 +88,8 @@ class Rig:
         self.given += events
         self.state.code = getattr(events[0], "code", self.state.code)
 
-    def active_run(self, run: str) -> ActiveRun | None:
-        return next((rows for rows in self.open if rows.run.run == run and not self.has_ended), None)
+    def open_run(self, run: str) -> OpenRun | None:
+        return next((found for found in self.open if found.run == run and not self.has_ended), None)
 
     @property
     def answers(self) -> list[tuple[int, str, Any]]:
@@ -186,22 +188,14 @@ def test_files_that_do_not_load_leave_what_was_deployed(rig: Rig, tmp_path: Path
 
 def test_a_request_that_nobody_knows_is_refused(rig: Rig) -> None:
     with pytest.raises(RefusedError, match="does not know the request 'dance'"):
-        rig.listener.deploy(Request(1, "k", "dance", {}, 0))
+        rig.listener.asked(Request(1, "k", "dance", {}, 0))
 
 
 # -- runs in other processes -------------------------------------------------------------------------------------------
 
 
-def run_alone() -> ActiveRun:
-    run = RunRow(
-        "r1", "run:1-a", "a", "local", "k", "here", "running", {}, None, (), "", (), (), 5, 1, 0, 0, 0, None, None, None,
-        None, None, None,
-    )  # fmt: skip
-    items = tuple(
-        ItemRow("r1", "t", "", n, state, 1, 1, 0, 0, "w", 0, None, None, None, None, None, None, None, False, None)
-        for n, state in enumerate(("succeeded", "running"))
-    )
-    return ActiveRun(run, (), items, (), {}, {})
+def run_alone() -> OpenRun:
+    return OpenRun("r1", "run:1-a", "a", (Running("t", "", 1, 1, 1),))
 
 
 def test_a_run_whose_process_died_is_taken_over_and_closed(rig: Rig) -> None:
@@ -265,7 +259,7 @@ def test_a_topic_without_rows_or_with_the_same_number_is_deployed(rig: Rig, stor
 
 # -- shards whose process does not live ----------------------------------------------------------------------------------
 
-DIES = Death("stream-1 died (exit code 1: no module x)", (("score", 0), ("score", 1)), "its process dies: no module x")
+DIES = Death("stream-1 died (exit code 1: no x)", (("score", 0), ("score", 1)), "exit code 1: no x", "stream-1.log")
 
 
 @pytest.fixture
@@ -283,7 +277,7 @@ def whys(store: EngineSqlStore) -> list[str | None]:
 def test_why_a_process_dies_again_and_again_stands_at_its_shards(rig: Rig, store: EngineSqlStore) -> None:
     rig.deaths = [DIES]
     rig.tend()
-    assert whys(store) == ["its process dies: no module x"] * 2
+    assert whys(store) == ["its process dies as soon as it starts (exit code 1: no x); its log: stream-1.log"] * 2
     assert rig.said == [DIES.words]
     assert store.log("shard:score:0") == LogState(2, 1, "engine 7")
 
@@ -293,9 +287,20 @@ def test_what_stands_there_already_is_not_said_again(rig: Rig, store: EngineSqlS
     rig.tend()
     rig.tend()
     assert store.head("shard:score:0") == 2
-    rig.deaths = [replace(DIES, why="killed")]
+    rig.deaths = [replace(DIES, how="killed")]
     rig.tend()
-    assert whys(store) == ["killed"] * 2
+    assert whys(store) == ["its process dies as soon as it starts (killed); its log: stream-1.log"] * 2
+
+
+def test_a_shard_whose_rows_kill_is_named_and_the_others_of_its_process_are_not_blamed(
+    rig: Rig, store: EngineSqlStore
+) -> None:
+    rig.hands["shard:score:1"] = Hand(7, 15)
+    rig.deaths = [replace(DIES, how="killed by SIGKILL")]
+    rig.tend()
+    innocent, guilty = whys(store)
+    assert innocent == "it shares a process with score, whose rows kill it: it goes on when those are found"
+    assert guilty.startswith("its rows 7 to 14 killed its process (killed by SIGKILL): they are cut down until the one")
 
 
 def test_a_shard_that_another_process_owns_is_left_alone(rig: Rig, store: EngineSqlStore) -> None:
@@ -343,7 +348,7 @@ def test_who_holds_the_store_too_long_is_told_to_leave_then_ended_or_only_named(
             rig.service._is_over.set()
         return held.pop(0)
 
-    rig.service.others.holder = holder
+    rig.service.shared.holder = holder
     rig.service.supervisor.is_child = lambda pid: is_child
     rig.service.supervisor.let_go = lambda pid, at_once: let_go.append((pid, at_once))
     rig.service._watch_lock()

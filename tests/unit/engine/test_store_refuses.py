@@ -15,7 +15,8 @@ from headrace.definitions.project import PipelineDef, Project
 from headrace.engine.listener import Listener
 from headrace.engine.loader import LoadedCode
 from headrace.engine.loading import Loading
-from headrace.engine.loop import Engine, EngineOptions
+from headrace.engine.loop import Engine
+from headrace.engine.options import EngineOptions
 from headrace.engine.service import Service
 from headrace.errors import StoreError
 from headrace.runs.desks import Desks
@@ -78,7 +79,7 @@ class Rig:
         code = LoadedCode("c1", folder, PROJECT, definitions.encode(PROJECT), ())
         self.service = Service(
             self.engine, store, supervisor, Loading(lambda: code, lambda: None, lambda: "c1"), code_folder=folder, locks=folder,
-            lock_of=lambda log: folder / log, stream_processes=1, notice=lambda notice: None,
+            lock_of=lambda log: folder / log, hand_of=lambda log: None, stream_processes=1, notice=lambda notice: None,
         )  # fmt: skip
         self.engine.start()
 

@@ -15,7 +15,8 @@ import pytest
 from headrace.definitions.nodes import Graph
 from headrace.definitions.project import OnEvent, PipelineDef, Project, SourceDef, StreamDef, TopicDef
 from headrace.engine import supervisor
-from headrace.engine.supervisor import StreamSupervisor, shard_arguments
+from headrace.engine.supervisor import StreamSupervisor, spread
+from headrace.streams.place import Place, places_of, places_text
 from headrace.testing.clock import FakeClock
 
 STREAM = StreamDef("score", "m:score", SourceDef("events"), "out")
@@ -29,11 +30,17 @@ def test_shards_and_triggers_are_spread_over_the_processes() -> None:
         streams={"score": STREAM},
         pipelines={"look": pipeline},
     )
-    assert shard_arguments(project, 1) == [("--shards", "score:0;score:1;score:2;trigger/look/event events")]
-    assert shard_arguments(project, 2) == [
-        ("--shards", "score:0;score:2"), ("--shards", "score:1;trigger/look/event events")
-    ]  # fmt: skip
-    assert len(shard_arguments(project, 9)) == 4
+    shards, trigger = [Place("score", number) for number in range(3)], Place("look", slug="event events")
+    assert spread(project, 1) == [(*shards, trigger)]
+    assert spread(project, 2) == [(shards[0], shards[2]), (shards[1], trigger)]
+    assert len(spread(project, 9)) == 4
+
+
+def test_what_a_process_is_to_own_is_read_as_it_was_written() -> None:
+    places = (Place("a:b", 0), Place("score", 11), Place("look", slug="event a/b: c"), Place("look", slug="x"))
+    assert places_of(places_text(places)) == places
+    with pytest.raises(ValueError, match="invalid literal"):
+        places_of("score:0,1")
 
 
 Supervise = Callable[[str], StreamSupervisor]
@@ -50,7 +57,7 @@ def supervise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Super
         program.chmod(0o755)
         monkeypatch.setattr(sys, "executable", str(program))
         made.append(StreamSupervisor(lambda code, path: ("--code", code), tmp_path / "logs", FakeClock()))
-        made[-1].deploy("c1", tmp_path, [("--shards", "score:0")])
+        made[-1].deploy("c1", tmp_path, [(Place("score", 0),)])
         return made[-1]
 
     yield make
@@ -117,10 +124,10 @@ def test_who_dies_a_third_time_in_a_row_names_its_shards_and_the_reason(supervis
     for wait in ("0s", "200ms", "1s", "5s"):
         one.clock.advance(wait)
         deaths += ends(one)
-    assert [bool(death.why) for death in deaths] == [False, False, True, True]
-    assert deaths[2].shards == (("score", 0),)
+    assert [death.shards for death in deaths] == [(), (), (("score", 0),), (("score", 0),)]
     log = tmp_path / "logs" / "stream-1.log"
-    assert deaths[2].why == f"its process dies as soon as it starts (exit code 3: no module named x); its log: {log}"
+    why = deaths[2].why(("score", 0), {})
+    assert why == f"its process dies as soon as it starts (exit code 3: no module named x); its log: {log}"
 
 
 @pytest.mark.process
@@ -156,7 +163,7 @@ def test_the_next_start_when_the_last_of_the_old_has_left_and_nobody_waits_for_t
     one = supervise("trap '' TERM; echo up; while :; do sleep 0.01; done")
     (old,) = one.processes.values()
     until_up(tmp_path)
-    one.deploy("c2", tmp_path, [("--shards", "score:0")])
+    one.deploy("c2", tmp_path, [(Place("score", 0),)])
     assert one.is_changing
     assert one.is_child(old.popen.pid)
     assert not one.processes

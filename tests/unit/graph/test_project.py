@@ -410,3 +410,82 @@ def test_a_result_that_is_used_as_if_it_were_known_has_one_code(tmp_path: Path, 
         """,
     )
     assert only(found).code == "HR1106"
+
+
+PASSING = """
+    import polars as pl
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    @hr.task
+    def text() -> str: ...
+    @hr.task
+    def number() -> int: ...
+    @hr.task
+    def frame() -> pl.DataFrame: ...
+    @hr.task
+    def numbers() -> list[int]: ...
+    @hr.task
+    def unsaid(): ...
+    @hr.task
+    def maybe() -> str | None: ...
+    @hr.task
+    def use(x: {wanted}) -> None: ...
+    @hr.pipeline
+    def p(n: int = 1, name: str = "", ratio: float = 0.5, deep: dict[str, int] = {{}}) -> None:
+        {call}
+"""
+
+
+def passed(root: Path, wanted: str, call: str) -> list[Problem]:
+    found = problems(root, PASSING.format(wanted=wanted, call=call), level="warning")
+    return [problem for problem in found if problem.code == "HR1112"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "call", "told"),
+    [
+        ("int", "use(text())", "x of use is annotated as int, and the result of text is str"),
+        ("int", 'use("text")', "x of use is annotated as int, and 'text' is str"),
+        ("int", "use(ratio)", "x of use is annotated as int, and the parameter ratio is float"),
+        ("str", "use(numbers())", "x of use is annotated as str, and the result of numbers is list"),
+        ("pl.DataFrame", "use(number())", "x of use is annotated as DataFrame, and the result of number is int"),
+        ("list[str]", "use(frame())", "x of use is annotated as list, and the result of frame is DataFrame"),
+    ],
+)
+def test_a_value_of_another_kind_is_told_at_the_call(tmp_path: Path, wanted: str, call: str, told: str) -> None:
+    (found,) = passed(tmp_path, wanted, call)
+    assert found.message == told
+    text = Path(found.where.rpartition(":")[0]).read_text().splitlines()
+    assert text[line(found) - 1].strip() == call
+
+
+@pytest.mark.parametrize(
+    ("wanted", "call"),
+    [
+        ("float", "use(number())"),
+        ("float", "use(True)"),
+        ("int", "use(unsaid())"),
+        ("int", "use(maybe())"),
+        ("int | str", "use(text())"),
+        ("Any", "use(text())"),
+        ("object", "use(frame())"),
+        ("Mapping", "use(deep)"),
+        ("list", "use(numbers())"),
+        ("int", "hr.map(use, numbers())"),
+        ("Iterable[int]", "use(hr.map(lambda n: number(), numbers()))"),
+        ("list[int]", "use(hr.map(lambda n: number(), numbers()))"),
+        ("int", "use(hr.when(text(), lambda: number()))"),
+        ("int", "use(None)"),
+        ("SomewhereElse", "use(text())"),
+    ],
+)
+def test_what_may_fit_is_not_told(tmp_path: Path, wanted: str, call: str) -> None:
+    assert passed(tmp_path, f'"{wanted}"' if wanted == "SomewhereElse" else wanted, call) == []
+
+
+def test_a_name_given_twice_is_cured_in_the_words_of_its_kind(tmp_path: Path) -> None:
+    (found,) = problems(tmp_path, 'one = hr.Table("x")\ntwo = hr.Topic("x")\n')
+    assert found.code == "HR1003"
+    assert found.message.startswith("the name 'x' is given twice: to Table('x') at ")
+    assert 'give one of them another, hr.Topic("…")' in (found.cure or "")

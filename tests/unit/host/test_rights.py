@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import subprocess
@@ -10,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from headrace.errors import StoreError
-from headrace.host.rights import holder_of, take_right
+from headrace.errors import EngineUnavailableError, StoreError
+from headrace.host import rights
+from headrace.host.rights import holder_of, take_engine_right, take_right
 
 
 def test_a_right_has_one_holder_and_is_free_again_when_released(tmp_path: Path) -> None:
@@ -84,3 +86,30 @@ def test_a_forked_child_keeps_no_right_of_its_parent(tmp_path: Path) -> None:
         os.waitpid(child, 0)
         ours.close()
         theirs.close()
+
+
+def test_who_only_looks_is_no_holder_and_hinders_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "engine.lock"
+    path.touch()
+    looking = os.open(path, os.O_RDONLY)
+    fcntl.flock(looking, fcntl.LOCK_SH)  # as `holder_of` in another process, for a moment
+    assert holder_of(path) is None
+    monkeypatch.setattr(rights.time, "sleep", lambda seconds: os.close(looking))
+    with take_engine_right(tmp_path):
+        assert holder_of(path) == os.getpid()
+        with pytest.raises(EngineUnavailableError, match=f"process {os.getpid()}"):
+            take_engine_right(tmp_path)
+
+
+def test_who_looks_without_end_is_waited_for_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "engine.lock"
+    path.touch()
+    looking = os.open(path, os.O_RDONLY)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    slept: list[float] = []
+    monkeypatch.setattr(rights.time, "sleep", slept.append)
+    try:
+        assert take_right(path) is None
+    finally:
+        os.close(looking)
+    assert sum(slept) == pytest.approx(1)

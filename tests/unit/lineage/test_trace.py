@@ -49,7 +49,7 @@ class World:
 
     def train(self) -> None:
         self.happens(CodeDeployed("c1", msgspec.Raw(b"{}"), T))
-        part = Part("loads/load/0/1-1.1-prices.parquet", 5, 10, "xxh3:0", None)
+        part = Part("one.parquet", 5, 10, "xxh3:0", None, "loads")
         self.ran("loads", "load", TablePublished("prices", 1, (part,), 5, "loads", "load", 0, 1, T + 1))
         evidence = {
             "metrics": {"auc": 0.7, "auc_se": 0.012},
@@ -206,7 +206,7 @@ def test_what_is_not_there_says_where_was_looked(world: World) -> None:
 
 
 def test_tables_that_are_made_of_themselves_end(world: World) -> None:
-    part = Part("loops/t/0/1-1.1-prices.parquet", 5, 10, "xxh3:0", None)
+    part = Part("two.parquet", 5, 10, "xxh3:0", None, "loops")
     published = TablePublished("prices", 2, (part,), 5, "loops", "t", 0, 1, T)
     world.ran("loops", "t", published, reads=(Read("table", "prices", 1), Read("table", "prices", 2)))
     steps = [step.name for step in trace(world.store, PROJECT, "loops").root.all()]

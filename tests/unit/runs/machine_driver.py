@@ -12,6 +12,7 @@ from headrace.runs import facts as f
 from headrace.runs.commands import CancelAttempt, KillWorker, SpawnWorker, StartAttempt, StopWorker
 from headrace.runs.events import AttemptDone, AttemptErrored, Deployed, Event, RunAsked, WorkerDied, WorkerReady
 from headrace.runs.machine import Machine
+from headrace.runs.rows import RunRow
 from headrace.runs.state import State
 
 
@@ -19,6 +20,14 @@ def value(plain: Any) -> f.Value:
     length = len(plain) if isinstance(plain, list | tuple) else None
     lengths = tuple(len(x) if isinstance(x, list) else None for x in plain) if length is not None else None
     return f.Value("json", json.dumps(plain), length=length, lengths=lengths)
+
+
+def ended_row(run: str, *, key: str = "k", cause: str = "person") -> RunRow:
+    """A run that has failed, as a request for its retry finds it."""
+    return RunRow(
+        run, "engine", "p", "c1", key, cause, "failed", {}, None, (), "", (), (), 5, 1, 0, 0, 0, 9, None, None,
+        "failed: a", None, None,
+    )  # fmt: skip
 
 
 class Driver:

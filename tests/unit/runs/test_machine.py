@@ -43,7 +43,7 @@ def test_a_failed_task_skips_what_needs_it_and_says_so() -> None:
     driver.run()
     assert sorted(order(driver)) == ["a", "c"]
     assert driver.of(f.NodeSkipped)[0].why == "upstream a failed"
-    assert (driver.ended.state, driver.ended.why) == ("failed", "failed: a")
+    assert (driver.ended.state, driver.ended.why) == ("failed", "a")
 
 
 def test_what_is_skipped_after_a_failure_is_told_apart_whatever_tasks_are_called() -> None:
@@ -253,6 +253,17 @@ def test_long_tasks_are_spread_over_the_workers_one_by_one() -> None:
     driver.send(*batch)
     batch, driver.pending = driver.pending, []
     assert all(len(w.flights) <= 1 for w in driver.machine.state.pool.workers.values())
+
+
+def test_two_idle_workers_share_short_tasks_that_one_of_them_could_take_alone() -> None:
+    graph = Graph((node("a", Element("s"), scope=("s",)),), (Scope("s", Param("items")),))
+    driver = Driver(graph, lambda s: 1, pool_size=2)
+    driver.run(items=[1, 2])
+    assert len(driver.machine.state.pool.idle()) == 2
+    assert driver.machine.state.pool.expected_us("p", "a") == 10
+    driver.send(RunAsked("p", "k", params={"items": list(range(200))}))
+    given = sorted(len(worker.flights) for worker in driver.machine.state.pool.workers.values())
+    assert given == [72, 128], "half of the room at a time"
 
 
 def test_a_rate_limit_spreads_starts_over_time() -> None:

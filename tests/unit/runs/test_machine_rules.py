@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from machine_driver import Driver
+from machine_driver import Driver, ended_row
 
 from headrace.data.facts import Part, TablePublished
 from headrace.definitions.nodes import Graph, Node, Ref
@@ -218,7 +218,7 @@ def test_a_window_whose_judge_fails_for_a_moment_is_judged_all_the_same() -> Non
 def test_a_run_is_retried_once_however_often_it_is_asked_for_at_once() -> None:
     drive = driver()
     run = drive.run()
-    drive.send(RetryAsked(run, "ann", 2, request=1), RetryAsked(run, "bob", 2, request=2))
+    drive.send(*(RetryAsked(run, by, ended_row(run), request=n) for n, by in ((1, "ann"), (2, "bob"))))
     assert [(x.request, x.status) for x in drive.of(f.RequestAnswered)] == [(1, "done"), (2, "refused")]
     assert len(drive.of(f.RunRetried)) == 1
 

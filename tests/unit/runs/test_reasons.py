@@ -10,6 +10,7 @@ from headrace.definitions.nodes import Const, Graph, Node, Ref, Scope
 from headrace.definitions.project import ModelDef, MonitorDef, PipelineDef, Schedule
 from headrace.models.controller import Ask, ControllerState
 from headrace.runs import reasons, run_reasons
+from headrace.runs.reach import Reach
 from headrace.runs.reasons import Reason
 from headrace.runs.rows import CellRow, ItemRow, RunRow
 from headrace.store.sql.reads.streams import ShardRow
@@ -22,7 +23,15 @@ GRAPH = Graph(
 
 def run(state: str, **more: Any) -> RunRow:
     values: dict[str, Any] = dict.fromkeys(RunRow.__struct_fields__)
-    values |= {"run": "r1", "pipeline": "p", "state": state, "cause": "person", "waits": (), "missing": ()}
+    values |= {
+        "run": "r1",
+        "pipeline": "p",
+        "state": state,
+        "cause": "person",
+        "waits": (),
+        "missing": (),
+        "params": {},
+    }
     return RunRow(**(values | more))
 
 
@@ -55,7 +64,8 @@ def item(node: str, state: str, **more: Any) -> ItemRow:
 def of_run(
     row: RunRow, cells: list[CellRow], items: list[ItemRow], *, has_engine: bool = True, **marks: int
 ) -> list[Reason]:
-    return run_reasons.of_run(row, GRAPH, cells, items, watermarks=marks, has_engine=has_engine)
+    reaches = {topic: Reach(us) for topic, us in marks.items()}
+    return run_reasons.of_run(row, GRAPH, cells, items, reaches=reaches, has_engine=has_engine)
 
 
 def test_a_run_waits_for_each_topic_that_is_behind_its_window() -> None:
@@ -64,9 +74,32 @@ def test_a_run_waits_for_each_topic_that_is_behind_its_window() -> None:
     assert reason.why == "waits for departures: complete through 1970-01-01T23:41Z, needed 1970-01-02T00:00Z"
 
 
-def test_a_topic_that_nobody_speaks_for_says_so() -> None:
-    (reason,) = of_run(run("waiting", window=(0, DAY), waits=("weather",)), [], [])
-    assert "nobody has said how far it is complete" in reason.why
+@pytest.mark.parametrize(
+    ("reach", "why"),
+    [
+        (None, "it has no rows"),
+        (Reach(stream="score"), "stream score has not come to an event time in every shard"),
+        (Reach(DAY - 1, stream="score", newest_us={0: DAY}), "stream score has come through 1970-01-01T23:59:59Z"),
+    ],
+)
+def test_a_topic_says_by_what_it_is_behind(reach: Reach | None, why: str) -> None:
+    row = run("waiting", window=(0, DAY), waits=("weather",))
+    reaches = {} if reach is None else {"weather": reach}
+    (reason,) = run_reasons.of_run(row, GRAPH, [], [], reaches=reaches, has_engine=True)
+    assert reason.why == f"waits for weather: {why}, needed 1970-01-02T00:00Z"
+
+
+def test_partitions_that_are_behind_are_named_with_what_the_run_goes_on_with() -> None:
+    row = run("waiting", window=(DAY, 2 * DAY), waits=("weather",))
+    reach = Reach(DAY, newest_us={0: DAY + 60_000_000, 1: 2 * DAY, 3: DAY})
+    (reason,) = run_reasons.of_run(row, GRAPH, [], [], reaches={"weather": reach}, has_engine=True)
+    assert reason == Reason(
+        "run r1",
+        "waiting",
+        "waits for weather: partitions 0, 3 have rows only up to 1970-01-02T00:00Z, needed 1970-01-03T00:00Z",
+        "rows from 1970-01-03T00:00Z on in each of these partitions; without them ready_within= of the pipeline,"
+        " or headrace trigger p --window 1970-01-02T00:00Z 1970-01-03T00:00Z",
+    )
 
 
 def test_tasks_that_have_not_begun_say_what_they_wait_for() -> None:
@@ -95,7 +128,7 @@ def test_a_retry_says_when_and_after_what() -> None:
 
 def test_a_failed_run_names_its_failures_what_was_skipped_and_the_way_on() -> None:
     cells = [cell("a", failed=1), cell("b", is_skipped=True, why="upstream a failed")]
-    found = of_run(run("failed", end_why="failed: a"), cells, [item("a", "failed", path="3", item=1, error="E: x")])
+    found = of_run(run("failed", end_why="a"), cells, [item("a", "failed", path="3", item=1, error="E: x")])
     assert [(x.about, x.state, x.next) for x in found] == [
         ("run r1", "failed", "headrace runs retry r1"),
         ("run r1 task a[3.1]", "failed", "headrace logs r1 a"),
@@ -114,7 +147,7 @@ def test_a_failure_names_the_innermost_line_of_the_users_code_and_the_cure_of_he
         "headrace.errors.SchemaError: departures: no column 'x'\n  name a column of the topic\n"
     )
     failed = item("train it", "failed", error="SchemaError HR1201: no column 'x'", detail=detail)
-    told = of_run(run("failed", end_why="failed: train it"), [], [failed])[1]
+    told = of_run(run("failed", end_why="train it"), [], [failed])[1]
     assert told.why == "attempt 1: SchemaError HR1201: no column 'x', at /p/flights/io.py:3"
     assert told.next == "name a column of the topic (headrace logs r1 'train it')"
 
@@ -129,7 +162,7 @@ def test_a_failure_names_the_innermost_line_of_the_users_code_and_the_cure_of_he
 )
 def test_a_file_that_is_not_there_says_what_its_path_is_relative_to(error: str, is_relative: bool) -> None:
     failed = item("a", "failed", error=error)
-    found = run_reasons.of_run(run("failed"), GRAPH, [], [failed], watermarks={}, has_engine=True, root="/p")
+    found = run_reasons.of_run(run("failed"), GRAPH, [], [failed], reaches={}, has_engine=True, root="/p")
     assert found[1].why == f"attempt 1: {error}" + (" (relative to /p)" if is_relative else "")
 
 
@@ -142,18 +175,26 @@ def test_a_file_that_is_not_there_says_what_its_path_is_relative_to(error: str, 
     ],
 )
 def test_a_failed_run_of_older_code_goes_on_with_the_deployed_one(deployed: Graph | None, step: str) -> None:
-    found = run_reasons.of_run(run("failed"), GRAPH, [], [], watermarks={}, has_engine=True, deployed=deployed)
+    found = run_reasons.of_run(run("failed"), GRAPH, [], [], reaches={}, has_engine=True, deployed=deployed)
     assert found[0].next == step
 
 
 def test_a_run_that_is_held_names_the_run_that_it_waits_for() -> None:
     held = run_reasons.HeldBy(1, ("r0",))
-    found = run_reasons.of_run(run("running"), GRAPH, [], [], watermarks={}, has_engine=True, held_by=held)
+    found = run_reasons.of_run(run("running"), GRAPH, [], [], reaches={}, has_engine=True, held_by=held)
     assert found == [Reason("run r1", "held", "max_active = 1: waits for run r0", "headrace why r0")]
 
 
 def test_a_run_of_a_script_is_started_again_by_hand() -> None:
     assert of_run(run("lost", cause="here"), [], [])[0].next == "headrace run p"
+
+
+def test_a_run_that_is_started_again_has_the_parameters_and_the_window_it_had() -> None:
+    row = run("failed", cause="here", params={"n": 5, "note": "a b", "places": ["x"]}, window=(0, DAY))
+    words = """n=5 'note=a b' 'places=["x"]' --window 1970-01-01T00:00Z 1970-01-02T00:00Z"""
+    assert of_run(row, [], [])[0].next == f"headrace run p {words}"
+    row = run("failed", params={"n": 5}, dropped_us=DAY)
+    assert of_run(row, [], [])[0].next == "headrace trigger p n=5"
 
 
 def test_without_an_engine_that_is_the_reason() -> None:
@@ -204,7 +245,6 @@ def test_a_model_without_champion_names_the_pipeline_that_makes_one() -> None:
             ControllerState(phase="training", run="r9", ask=Ask(by="drift", at_us=0, evidence="32 %")),
             "asked by drift: 32 %",
         ),
-        (ControllerState(blocked="temp is gone"), "temp is gone"),
     ],
 )
 def test_a_model_says_why_no_training_starts(state: ControllerState, expected: str) -> None:
@@ -213,17 +253,41 @@ def test_a_model_says_why_no_training_starts(state: ControllerState, expected: s
     assert expected in [reason.why for reason in found]
 
 
+def test_a_first_training_that_is_under_way_is_not_to_be_started_again() -> None:
+    state = ControllerState(phase="training", run="r9", ask=Ask(by="person", at_us=0, evidence="asked for"))
+    found = reasons.of_model(
+        ModelDef("delay"), champion=None, versions=0, controller=state, last_ask=None, trainer="retrain"
+    )
+    assert [(x.state, x.next) for x in found] == [("waiting", ""), ("training", "headrace why r9")]
+
+
+def test_a_model_names_its_last_training_where_it_went_wrong_and_who_starts_another() -> None:
+    failed = reasons.FailedTraining("r8", "retrain", "train")
+    state = ControllerState(phase="cooling", trained_us=DAY)
+    found = reasons.of_model(
+        ModelDef("delay"), champion=1, versions=1, controller=state, last_ask=None, trainer="retrain", failed=failed
+    )
+    assert found[1:] == [
+        Reason(
+            "model delay",
+            "failed",
+            "its last training went wrong: run r8 (retrain): train",
+            "headrace why r8; it is not tried again by itself, the next ask starts another training",
+        )
+    ]
+
+
 def test_a_monitor_waits_for_predictions_and_for_mature_labels() -> None:
     monitor = MonitorDef("watch", "scores", "delay", window_us=DAY)
     model = ModelDef("delay", labels="outcomes", mature_us=2 * DAY)
-    marks = {"scores": 9 * DAY, "outcomes": 2 * DAY}
-    (reason,) = reasons.of_monitor(monitor, model, has_champion=True, next_end_us=DAY, watermarks=marks)
+    marks = {"scores": Reach(9 * DAY), "outcomes": Reach(2 * DAY)}
+    (reason,) = reasons.of_monitor(monitor, model, next_end_us=DAY, reaches=marks)
     assert "waits for outcomes: complete through 1970-01-03T00:00Z, needed 1970-01-04T00:00Z" in reason.why
 
 
 def test_a_monitor_before_the_first_champion_points_at_the_model() -> None:
     monitor = MonitorDef("watch", "scores", "delay", window_us=DAY)
-    (reason,) = reasons.of_monitor(monitor, None, has_champion=False, next_end_us=None, watermarks={})
+    (reason,) = reasons.of_monitor(monitor, None, next_end_us=None, reaches={})
     assert reason.next == "headrace why delay"
 
 
@@ -255,17 +319,17 @@ def test_dead_letters_of_a_shard_are_those_of_late_and_say_since_when() -> None:
 
 def test_a_ready_task_names_what_holds_the_workers() -> None:
     held = [run_reasons.AtWork(f"r{n}", "ingest", 5 - n) for n in range(5)]
-    found = run_reasons.of_run(run("running"), GRAPH, [], [], watermarks={}, has_engine=True, at_work=held)
+    found = run_reasons.of_run(run("running"), GRAPH, [], [], reaches={}, has_engine=True, at_work=held)
     assert found[0].why == (
         "ready: waits for a free worker: they have 5 attempts of run r0 (ingest), 4 attempts of run r1 (ingest),"
         " 3 attempts of run r2 (ingest) and those of 2 more runs"
     )
-    found = run_reasons.of_run(run("running"), GRAPH, [], [], watermarks={}, has_engine=True, at_work=held[4:])
+    found = run_reasons.of_run(run("running"), GRAPH, [], [], reaches={}, has_engine=True, at_work=held[4:])
     assert found[0].why == "ready: waits for a free worker: they have 1 attempt of run r4 (ingest)"
 
 
 def test_without_workers_nothing_goes_by_itself() -> None:
-    found = run_reasons.of_run(run("running"), GRAPH, [], [], watermarks={}, has_engine=True, workers=0)
+    found = run_reasons.of_run(run("running"), GRAPH, [], [], reaches={}, has_engine=True, workers=0)
     ready = [reason for reason in found if reason.why.startswith("ready")]
     assert ready
     assert {(x.why, x.next) for x in ready} == {
@@ -277,7 +341,7 @@ def test_an_attempt_whose_worker_died_was_lost_as_the_log_says() -> None:
     again = item("a", "waiting_retry", attempt=2, error="the worker was killed", detail=None)
     assert of_run(run("running"), [cell("a")], [again])[0].why == "attempt 2 lost: the worker was killed"
     ended = item("a", "failed", attempt=5, error="the worker was killed", detail=None)
-    found = of_run(run("failed", end_why="failed: a"), [cell("a")], [ended])
+    found = of_run(run("failed", end_why="a"), [cell("a")], [ended])
     assert found[1].why == "attempt 5 was lost: the worker was killed"
 
 
@@ -288,3 +352,10 @@ def test_the_slots_of_a_paused_pipeline_do_not_go_by_themselves() -> None:
         ("paused by ann", "headrace pipelines resume nightly"),
         ("its next slot is 1970-01-02T00:00Z: it is skipped while the pipeline is paused", ""),
     ]
+
+
+def test_why_a_run_ended_says_who_cancelled_it_once_and_also_where_something_else_ended_it() -> None:
+    (cancelled,) = of_run(run("cancelled", end_why="by ann", cancelled_by="ann"), [], [])
+    assert (cancelled.state, cancelled.why) == ("cancelled", "by ann")
+    (lost,) = of_run(run("lost", end_why="its process died with ann", cancelled_by="ann"), [], [])
+    assert lost.why == "its process died with ann (cancelled by ann)"

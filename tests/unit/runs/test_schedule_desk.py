@@ -24,13 +24,12 @@ YEAR = 365 * 1440 * MINUTE
 class Clock:
     """Steps a machine with one schedule at given instants; what it asks of the store is answered from what has run."""
 
-    def __init__(self, *, catchup: bool = False) -> None:
+    def __init__(self, *, catchup: bool = False, start_us: int | None = None) -> None:
         self.machine = Machine(State(pool_size=0))
         self.facts: list[f.Fact] = []
         self.asked: list[ReadSlots] = []
-        pipeline = PipelineDef(
-            "p", "m:p", Graph((Node("a", "task", "m:a"),)), triggers=(Schedule("every 10m", catchup=catchup),)
-        )
+        schedule = Schedule("every 10m", catchup=catchup, start_us=start_us)
+        pipeline = PipelineDef("p", "m:p", Graph((Node("a", "task", "m:a"),)), triggers=(schedule,))
         self.step(NOON, Deployed("c1", Project("p", pipelines={"p": pipeline}), b"{}"))
 
     def step(self, now_us: int, *events: Event) -> None:
@@ -61,6 +60,19 @@ class Clock:
         state.code, state.projects = self.machine.state.code, self.machine.state.projects
         state.desks.schedules.last_us = dict(desk.last_us)
         self.machine = Machine(state)
+
+
+def test_the_slots_that_a_deploy_finds_missed_run_in_its_own_step() -> None:
+    assert Clock(catchup=True, start_us=NOON - 30 * MINUTE).ran_minutes() == [-30, -20, -10, 0]
+
+
+@pytest.mark.parametrize("start_us", [NOON + 1, NOON + 20 * MINUTE])
+def test_a_schedule_that_begins_later_is_looked_at_when_it_begins(start_us: int) -> None:
+    clock = Clock(catchup=True, start_us=start_us)
+    assert not clock.ran()
+    assert clock.machine.next_due_us() == min(start_us, NOON + LONGEST_WAIT_US)
+    clock.pass_by(10, 20, 30)
+    assert clock.ran_minutes()[-2:] == [20, 30]
 
 
 def test_a_clock_that_was_a_year_ahead_does_not_silence_a_schedule() -> None:
@@ -95,6 +107,23 @@ def test_a_slot_that_was_skipped_ahead_of_its_time_runs_when_it_comes() -> None:
     clock.step(NOON + 5 * MINUTE, PauseAsked("p", False, "ann"))
     clock.pass_by(10, 20)
     assert clock.ran_minutes() == [10, 20]
+
+
+def test_the_slot_next_to_come_runs_though_it_was_skipped_while_the_clock_was_just_ahead_of_it() -> None:
+    clock = Clock()
+    clock.step(NOON, PauseAsked("p", True, "ann"))
+    clock.pass_by(11)
+    clock.step(NOON + 5 * MINUTE, PauseAsked("p", False, "ann"))
+    clock.pass_by(10, 20)
+    assert clock.ran_minutes() == [10, 20]
+
+
+def test_a_step_back_over_a_slot_that_ran_asks_the_store_once() -> None:
+    clock = Clock()
+    clock.pass_by(10)
+    for second in (50, 52, 54):
+        clock.step(NOON + 9 * MINUTE + second * 1_000_000)
+    assert len(clock.asked) == 1
 
 
 def test_a_step_back_of_seconds_reopens_nothing() -> None:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from machine_driver import Driver, value
+from machine_driver import Driver, ended_row, value
 
 from headrace.data.facts import TablePublished
 from headrace.definitions import project as definitions
@@ -32,12 +32,14 @@ from headrace.runs.events import (
     RunAsked,
     TriggerSeen,
     UpdateSeen,
+    WatermarksRead,
 )
 from headrace.runs.machine import Machine
 from headrace.runs.restoring import restore
 from headrace.runs.state import State
 from headrace.store.sql.engine_store import EngineSqlStore
 
+HOUR = 3_600_000_000
 FIT = Graph((Node("fit", "task", "m:fit", options=Options(retries=0)),))
 LEARN = PipelineDef("learn", "m:learn", FIT, triggers=(Updated("t"),), registers="m")
 OTHER = PipelineDef("other", "m:other", FIT)
@@ -154,16 +156,30 @@ def test_a_retry_is_refused_while_another_training_runs_and_is_the_training_othe
     drive.fail(drive.starts[0])
     first = drive.of(f.RunCreated)[0]
     drive.ask(2)
-    drive.send(RetryAsked(first.run, "ann", 2, request=3, key=first.key))
+    drive.send(RetryAsked(first.run, "ann", ended_row(first.run, key=first.key, cause=first.cause), request=3))
     assert [(x.status, x.answer["code"]) for x in drive.of(f.RequestAnswered) if x.request == 3] == [
         ("refused", "HR3030")
     ]
     assert not drive.of(f.RunRetried)
     drive.fail(drive.starts[1])
-    drive.send(RetryAsked(first.run, "ann", 2, request=4, key=first.key))
+    drive.send(RetryAsked(first.run, "ann", ended_row(first.run, key=first.key, cause=first.cause), request=4))
     assert [x.run for x in drive.of(f.RunRetried)] == [first.run]
     assert (drive.controller.phase, drive.controller.run) == ("training", first.run)
     assert drive.ask(5).status == "refused"
+
+
+def test_a_training_by_hand_says_what_bounds_its_window() -> None:
+    drive = Driver(FIT, lambda start: 1)
+    learn = msgspec.structs.replace(LEARN, window="all", reads=("labels", "rides"))
+    project = msgspec.structs.replace(WITH, pipelines={"learn": learn}, models={"m": ModelDef("m", mature_us=HOUR)})
+    drive.send(Deployed("c3", project, b"{}"), WatermarksRead({"labels": 25 * HOUR, "rides": 26 * HOUR}))
+    drive.send(RunAsked("learn", "k", why="asked by ann"))
+    (run,) = drive.of(f.RunCreated)
+    assert run.window == (0, 24 * HOUR)
+    assert (
+        run.why
+        == "person: asked by ann (the topic labels is complete through 1970-01-02T01:00Z, less 1h for labels to mature)"
+    )
 
 
 def test_a_retry_of_what_trains_nothing_asks_no_controller(drive: Trainer) -> None:
@@ -171,6 +187,6 @@ def test_a_retry_of_what_trains_nothing_asks_no_controller(drive: Trainer) -> No
     drive.settle()
     run = drive.of(f.RunCreated)[0]
     drive.fail(drive.starts[0])
-    drive.send(RetryAsked(run.run, "ann", 2, key=run.key))
+    drive.send(RetryAsked(run.run, "ann", ended_row(run.run, key=run.key, cause=run.cause)))
     assert drive.of(f.RunRetried)
     assert not drive.of(ControllerMoved)

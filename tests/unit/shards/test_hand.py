@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from headrace.shards.hand import HandFile
+from headrace.shards.hand import HandFile, left_in_hand
 from headrace.streams.owner import Hand
 
 
@@ -20,6 +20,7 @@ def test_a_new_hand_holds_nothing(path):
 @pytest.mark.parametrize("hand", [Hand(0, 1), Hand(7, 4096, is_suspect=True)])
 def test_what_was_taken_and_not_dropped_is_there_for_the_next_owner(path, hand):
     HandFile(path).take(hand)
+    assert left_in_hand(path) == hand
     assert HandFile(path).left() == hand
 
 
@@ -40,5 +41,7 @@ def test_the_last_taken_counts(path):
 
 
 def test_a_file_that_was_cut_short_holds_nothing(path):
+    assert left_in_hand(path) is None
     path.write_bytes(b"\0" * 5)
+    assert left_in_hand(path) is None
     assert HandFile(path).left() is None

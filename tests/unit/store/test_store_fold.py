@@ -62,6 +62,8 @@ ENGINE: tuple[Fact, ...] = (
     AttemptStarted("r1", "load", "", 0, 2, 2, "w1", 9),
     AttemptSucceeded("r1", "load", "", 0, 2, 2, 10, 1, Value("json", "2")),
     TopicAppended("out", 1, 3, at_us=10, max_time_us=50),
+    TopicAppended("out", 2, 3, at_us=10, max_time_us=40),
+    TopicAppended("out", 0, 3, at_us=11, max_time_us=30),
     TopicCompleted("out", 60, 10),
     TablePublished("weather", 1, (), 0, "r1", "load", 0, 2, 10),
     VersionRegistered("delay", 1, "lgb", "p", "d", 1, "r1", "fit", "c1", "m:f", 0, 11),

@@ -180,7 +180,7 @@ def test_nothing_starts_after_a_cancel(run: Run) -> None:
 
 
 def test_nothing_starts_before_the_run_is_ready(run: Run) -> None:
-    run.happens(RunCreated("r2", "daily", "c1", "k2", "schedule", 1, waits=("flights",)))
+    run.happens(RunCreated("r2", "daily", "c1", "k2", "person", 1, waits=("flights",)))
     early = AttemptStarted("r2", "load", "", 0, 1, 1, "w1", 10)
     with pytest.raises(StoreError, match="waiting"):
         run.happens(early)
@@ -287,8 +287,8 @@ def test_restore_brings_back_all_that_is_unfinished_and_nothing_else(run: Run) -
 
 def test_runs_are_listed_newest_first_by_filter_and_page(run: Run) -> None:
     run.happens(
-        RunCreated("r2", "hourly", "c1", "k2", "schedule", 1),
-        RunCreated("r3", "daily", "c1", "k3", "schedule", 1),
+        RunCreated("r2", "hourly", "c1", "schedule:of:another", "person", 1),
+        RunCreated("r3", "daily", "c1", "k3", "person", 1),
         RunEnded("r3", "failed", 9),
     )
     database = run.store.database

@@ -18,6 +18,7 @@ def asked(store: EngineSqlStore) -> list[str]:
     store.restore("engine")
     store.open_runs("run:")
     store.active_run("r1")
+    store.open_run("r1")
     store.slots_run("p", "schedule", 0)
     store.run_of_key("k")
     for _ in range(2):

@@ -193,13 +193,17 @@ def test_files_are_left_until_it_is_noted_that_they_are_gone(store: EngineSqlSto
     )
     write(store, *begun("r1"), *ended("r1", 5, TablePublished("t", 1, (part,), 0, "r1", "a", 0, 1, 5), version))
     write(store, *begun("r2"), *ended("r2", 5))
+    returned = Value("raw", None, "r3/a/0/1-1.bin")
+    write(store, *begun("r3"), *ended("r3", 5)[:-1], f.RunEnded("r3", "succeeded", 5, result=returned))
     assert store.left_files(10) == []
     drop(store, 10)
     left = {one.run: one for one in store.left_files(10)}
     assert left["r1"].paths == {"r1/a/0/1-1.parquet", "r1/a/0/1-1.golden"}
     assert [value.path for value in left["r1"].values] == ["r1/a/0/1-1.lgb"]
     assert (left["r2"].paths, left["r2"].values) == (frozenset(), ())
-    write(store, f.FilesDropped(("r2",), 8))
+    assert left["r3"].values == (returned,)
+    assert [found.value for found in soundness.results(store.database)] == [returned], "a backup takes it along"
+    write(store, f.FilesDropped(("r2", "r3"), 8))
     assert [one.run for one in store.left_files(10)] == ["r1"]
     with pytest.raises(DisagreementError):
         write(store, f.FilesDropped(("r2",), 9))

@@ -14,10 +14,11 @@ from headrace.connectors.holdings import Holdings
 from headrace.data.topic import Topic
 from headrace.graph.loaded import freeze
 from headrace.shards.project import Opened, ProjectParts
-from headrace.shards.runner import POLL_S, QUIET_US, Place, StreamRunner
+from headrace.shards.runner import POLL_S, QUIET_US, StreamRunner
 from headrace.storage.local import LocalStorage
 from headrace.store.sql.engine_store import EngineSqlStore
 from headrace.store.sql.reads import streams as stream_rows
+from headrace.streams.place import Place
 
 
 class HandClock:

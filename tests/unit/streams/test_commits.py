@@ -16,9 +16,10 @@ from headrace.errors import StoreError, SupersededError
 from headrace.graph.stream import stream
 from headrace.ports import Append
 from headrace.runs.facts import LogTaken
-from headrace.shards.runner import POLL_S, Place
+from headrace.shards.runner import POLL_S
 from headrace.shards.shard import ShardOwner
 from headrace.shards.stream import ProjectStream
+from headrace.streams.place import Place
 
 
 def reading(harness):

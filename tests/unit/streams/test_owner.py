@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -135,6 +137,20 @@ def test_more_than_a_twentieth_dead_stops_the_shard_in_the_same_commit():
     assert step.facts[-1].why.startswith("51 of 100 rows are dead letters, more than 5%")
     few = owner.ran(shard, plan, Outcome(50, 0, tuple(dead(100 + i) for i in range(50))), None, 1)
     assert not few.shard.is_stopped
+
+
+def test_a_shard_that_had_stopped_is_on_trial_when_it_is_started_again():
+    shard = owner.taken(replace(READING, is_stopped=True), None, 1).shard
+    assert not shard.is_stopped
+    four = owner.ran(
+        shard, owner.Plan(3, 100, 110), Outcome(6, 0, tuple(dead(100 + i) for i in range(4))), None, 1
+    ).shard
+    assert not four.is_stopped
+    fifth = owner.ran(four, owner.Plan(4, 110, 120), Outcome(9, 0, (dead(110),)), None, 1)
+    assert fifth.shard.is_stopped
+    assert fifth.facts[-1].why.startswith("5 of the first 20 rows since it had stopped are dead letters")
+    mended = owner.ran(four, owner.Plan(4, 110, 1_110), Outcome(1_000, 0), None, 1).shard
+    assert not mended.is_on_trial
 
 
 def test_rows_that_have_killed_stay_cut_when_an_owner_dies_before_it_comes_to_them():

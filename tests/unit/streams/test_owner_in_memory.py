@@ -16,12 +16,13 @@ from headrace.ports import Append
 from headrace.runs.facts import LogTaken
 from headrace.shards import batch, shard
 from headrace.shards.batch import News, Part, Read, Ready
-from headrace.shards.runner import TICK_US, Owner, Place, Step, StreamRunner
+from headrace.shards.runner import TICK_US, Owner, Step, StreamRunner
 from headrace.shards.shard import ShardOwner
 from headrace.store.sql.engine_store import EngineSqlStore
 from headrace.store.sql.reads import streams as stream_rows
 from headrace.store.sql.reads import topics
 from headrace.streams.owner import Dead, Hand, Outcome, Shard
+from headrace.streams.place import Place
 from headrace.streams.sizing import BatchSize
 from headrace.streams.trigger import TriggerStep
 
@@ -168,7 +169,7 @@ class Process:
 
     def __post_init__(self) -> None:
         self.clock = StillClock()
-        self.words = Words(self.host, self)
+        self.words = {name: Words(self.host, self) for name in ("score", "other")}
 
     def live(self) -> None:
         if self.is_dead:
@@ -185,13 +186,13 @@ class Process:
         shard = Shard(place.name, number, "events", "c1")
         if row is not None:
             shard = Shard(place.name, number, "events", "c1", row.next_batch, row.next_offset, None, row.deaths)
-        return ShardOwner(shard, self.words, HeldHand(self.host, number, self), self.clock)
+        return ShardOwner(shard, self.words[place.name], HeldHand(self.host, number, self), self.clock)
 
     def look(self) -> News:
         return News({"events": topics.heads(self.host.store.database, "events")})
 
     def adopt(self) -> None: ...
-    def is_settled(self, is_committed: bool) -> None: ...
+    def settle(self, is_committed: bool) -> None: ...
 
 
 def started(host: Host, places: Sequence[Place] = PLACES) -> StreamRunner:
@@ -311,6 +312,18 @@ def test_batches_that_do_not_fit_one_call_go_through_calls_of_their_own(host, mo
     host.append(1, ["x", "y", "z"])
     run_until_quiet(runner)
     assert host.calls == [1, 1]
+
+
+def test_what_one_stream_has_done_is_committed_before_another_begins_a_call_that_comes_too_late(host):
+    runner = started(host, [*PLACES, Place("other", 0), Place("other", 1)])
+    run_until_quiet(runner)
+    host.call_us = 2 * TICK_US
+    host.append(0, ["a"])
+    host.append(1, ["x"])
+    assert runner.tick()
+    assert (host.calls, host.words("out", 0)) == ([2], ["A"])
+    run_until_quiet(runner)
+    assert (host.calls, host.words("out", 0)) == ([2, 2], ["A", "A"])
 
 
 def test_what_a_shard_has_done_is_committed_before_the_rows_of_another_that_may_kill(host):

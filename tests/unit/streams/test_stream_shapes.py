@@ -8,7 +8,7 @@ import polars as pl
 
 import headrace as hr
 from headrace.errors import StoreError
-from headrace.shards.runner import Place
+from headrace.streams.place import Place
 
 
 def doubling(source: Any, out: Any) -> Any:

@@ -9,8 +9,8 @@ from headrace.data.topic import Topic
 from headrace.graph.pipeline import pipeline
 from headrace.graph.task import task
 from headrace.graph.trigger import event
-from headrace.shards.runner import Place
 from headrace.store.sql.reads.streams import TriggerRow, triggers
+from headrace.streams.place import Place
 
 OUTCOMES = {"id": str, "at": "datetime", "diverted": bool}
 

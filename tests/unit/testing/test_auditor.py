@@ -10,28 +10,29 @@ import pytest
 import xxhash
 
 from headrace.base.facts import Fact, encode
-from headrace.data.facts import TablePublished, TopicCompleted
+from headrace.data.facts import Part, TablePublished, TopicCompleted
 from headrace.definitions.nodes import Graph, Node, Options, Ref
 from headrace.definitions.project import ModelDef, OnMonitor, PipelineDef, Project, Schedule
-from headrace.models.facts import RetrainAsked, WindowJudged
+from headrace.models.facts import RetrainAsked, StreakMoved, WindowJudged
 from headrace.ports import Append
 from headrace.runs import facts as f
 from headrace.store.sql.engine_store import EngineSqlStore
 from headrace.streams.facts import BatchCommitted, ShardStarted, TriggerFired
 from headrace.testing.auditor import audit, calendars
 from headrace.testing.auditor.audit import Auditor
-from headrace.testing.auditor.evidence import Evidence
+from headrace.testing.auditor.evidence import Evidence, Violation
 from headrace.testing.auditor.triggers import group
 from headrace.testing.auditor.witness import Appended, Begun, Witness
 
 MINUTE = 60_000_000
 GRAPH = Graph((Node("a", "task", "m:a", options=Options(retries=1)), Node("b", "task", "m:b", {"x": Ref("a")})))
 ASKER = PipelineDef("learn", "m:learn", Graph(()), triggers=(OnMonitor("watch", "drift"),), registers="m")
+ALARM = PipelineDef("alarm", "m:alarm", Graph(()), triggers=(OnMonitor("watch", "drift"),))
 TIMED = PipelineDef("timed", "m:timed", Graph(()), triggers=(Schedule("every 1m", catchup=True),))
 HOURLY = PipelineDef("hourly", "m:h", Graph(()), triggers=(Schedule("every 1h", catchup=True),), reads=("seen",))
 PROJECT = Project(
     "p",
-    pipelines={"p": PipelineDef("p", "m:p", GRAPH), "timed": TIMED, "learn": ASKER, "hourly": HOURLY},
+    pipelines={"p": PipelineDef("p", "m:p", GRAPH), "timed": TIMED, "learn": ASKER, "alarm": ALARM, "hourly": HOURLY},
     models={"m": ModelDef("m")},
 )
 
@@ -65,6 +66,15 @@ def audited(*facts: Fact, edit: str | None = None, **about: Any) -> set[str]:
             with store.database.write() as connection:
                 connection.execute(edit)
         return {violation.number for violation in audit(Evidence(store.database, {"c1": PROJECT}, **about))}
+    finally:
+        store.close()
+
+
+def violations(*facts: Fact) -> list[Violation]:
+    store = EngineSqlStore(":memory:")
+    try:
+        store.commit([Append("engine", 0, facts)])
+        return audit(Evidence(store.database, {"c1": PROJECT}))
     finally:
         store.close()
 
@@ -145,6 +155,34 @@ def waiting(*waits: str) -> f.RunCreated:
 )
 def test_a_run_that_begins_before_its_topics_are_complete_is_found(facts: tuple[Fact, ...], is_kept: bool) -> None:
     assert ("T6" not in audited(*facts)) is is_kept
+
+
+def part(run: str, path: str) -> Part:
+    return Part(path, 1, 1, "", (0, 9), run)
+
+
+@pytest.mark.parametrize(
+    ("parts", "replaced", "is_kept"),
+    [
+        ((part("r1", "b"),), ("r0",), True),
+        ((part("r1", "b"),), (), False),
+        ((part("r0", "a"), part("r1", "b")), (), True),
+    ],
+)
+def test_a_version_that_replaces_rows_without_a_word_is_found(
+    parts: tuple[Part, ...], replaced: tuple[str, ...], is_kept: bool
+) -> None:
+    first = TablePublished("t", 1, (part("r0", "a"),), 1, "r0", "a", 0, 1, 1)
+    then = TablePublished("t", 2, parts, 1, "r1", "a", 0, 1, 1, replaced=replaced)
+    assert ("a version names the runs" not in str(violations(first, then))) is is_kept
+
+
+def test_a_window_that_holds_a_piece_of_a_run_is_found() -> None:
+    versions = [
+        TablePublished("t", n, (part(run, path),), 1, run, path, 0, 1, 1, replaced=gone)
+        for n, run, path, gone in ((1, "r1", "a", ()), (2, "r2", "a", ("r1",)), (3, "r1", "b", ("r2",)))
+    ]
+    assert "stands together" in str(violations(*versions))
 
 
 def test_an_attempt_that_was_sent_but_never_committed_is_found() -> None:
@@ -250,6 +288,23 @@ def test_an_event_that_asked_for_a_training_has_its_answer() -> None:
     assert "S5" in audited(INTACT[0], fired)
     assert "S5" not in audited(INTACT[0], fired, asked, training)
     assert "S5" in audited(INTACT[0], fired, asked, training, asked)
+
+
+def test_what_a_monitor_asks_for_starts_unless_it_is_paused() -> None:
+    judged = WindowJudged("watch", "m", (0, 100), 1, 9, True, "drift", None, "r0", 1, {"drift": True})
+    streaks = (StreakMoved("watch:drift:learn", 0, 100), StreakMoved("watch:drift:alarm", 0, 100))
+    ask = RetrainAsked("m", "watch.drift", "drift", 100, False, "cool-down", 1)
+    begun = created("r1", "asked:alarm:watch:100", "alarm", "monitor")
+    dropped = f.TriggerSuppressed("alarm", "asked:alarm:watch:100", "the pipeline is paused", 1)
+    deployed, paused = f.CodeDeployed("c1", msgspec.Raw(b"{}"), 1), f.PipelinePaused("alarm", True, "ann", 1)
+    whole = (INTACT[0], deployed, judged, *streaks, ask)
+    rest = (INTACT[0], deployed, paused, judged, *streaks, ask)
+    quiet = {"has_ended": False, "is_quiet": False}
+    assert not {"A1", "S5", "S6"} & audited(*whole, begun, **quiet)
+    assert not {"A1", "S5", "S6"} & audited(*rest, dropped, **quiet)
+    assert "S6" in audited(*whole, dropped, **quiet)
+    assert "S6" in audited(*rest, begun, **quiet)
+    assert "A1" in audited(*rest, **quiet)
 
 
 # -- details that were dropped -----------------------------------------------------------------------------------------

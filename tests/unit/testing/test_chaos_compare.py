@@ -123,7 +123,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
         sound.run(f"tick{slot}", "tick", "schedule", key=f"schedule:tick:schedule:{slot}000000")
         sound.task(f"tick{slot}", "look")
     sound.insert("schedules", pipeline="tick", slug="schedule", last_us=104_000_000)
-    sound.fact("SlotsSkipped", ["tick", "schedule", 103_999_999, 104_000_000, 1, "the pipeline is paused", 0])
+    sound.fact("SlotsSkipped", ["tick", "schedule", 103_999_999, 104_000_000, 1, "as it is said", 0, "paused"])
     yield sound
     sound.connection.close()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from headrace.base.facts import Stored
 from headrace.definitions.project import Project
 from headrace.errors import NotFoundError
-from headrace.runs.rows import ActiveRun, LeftFiles, OldDetails, Restored, RunRow
+from headrace.runs.rows import ActiveRun, LeftFiles, OldDetails, OpenRun, Restored, RunRow
 from headrace.store.sql import failures, kinds
 from headrace.store.sql.expiry import expire_answers
 from headrace.store.sql.reads import models, project, restore, retention, runs, settled, topics, watermarks
@@ -41,12 +41,16 @@ class EngineSqlStore(SqlStore):
     def active_run(self, run: str) -> ActiveRun | None:
         return restore.active_run(self.database, run)
 
-    def open_runs(self, prefix: str) -> list[ActiveRun]:
-        """Runs that have not ended, in logs whose name begins so."""
-        logs = self.database.read(
-            "SELECT DISTINCT log FROM runs WHERE ended_us IS NULL AND substr(log, 1, ?) = ?", (len(prefix), prefix)
+    def open_run(self, run: str) -> OpenRun | None:
+        return restore.open_run(self.database, run)
+
+    def open_runs(self, prefix: str) -> list[OpenRun]:
+        """Runs that have not ended, in logs whose name begins so; without what they have running."""
+        rows = self.database.read(
+            "SELECT run, log, pipeline FROM runs WHERE ended_us IS NULL AND substr(log, 1, ?) = ? ORDER BY log",
+            (len(prefix), prefix),
         )
-        return [run for (log,) in logs for run in restore.active_runs(self.database, log)]
+        return [OpenRun(*row) for row in rows]
 
     def run_row(self, run: str) -> RunRow | None:
         return runs.run(self.database, run)

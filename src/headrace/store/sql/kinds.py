@@ -63,9 +63,7 @@ KINDS: dict[str, type[Fact]] = {
     )
 }
 
-DETAILS = tuple(
-    name for name, shape in KINDS.items() if not shape.lasting and shape.__struct_fields__[:1] == ("run",)
-)
+DETAILS = tuple(name for name, shape in KINDS.items() if not shape.lasting and shape.__struct_fields__[:1] == ("run",))
 """Kinds that are dropped with the details of their run, whose id is the first element of their bodies."""
 
 UPCASTS: dict[tuple[str, int], Upcast] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Set
 
-from headrace.data.facts import TablePublished
+from headrace.data.facts import Part, TablePublished
 from headrace.definitions.project import Project
 from headrace.models.facts import VersionRegistered
 from headrace.runs.facts import AttemptSucceeded, RunCreated, RunRetried
@@ -26,6 +26,9 @@ class DataCheck:
         self.appending: set[Attempt] = set()
         self.published: Counter[tuple[str, Attempt]] = Counter()
         self.versions: dict[str, set[int]] = {}
+        self._unread: dict[str, dict[int, TablePublished]] = {}
+        self._parts: dict[str, tuple[int, tuple[Part, ...]]] = {}
+        self._of_window: Counter[tuple[str, str]] = Counter()  # (table, run) → parts that it wrote by window
         self._targets: dict[str, dict[str, str]] = {}  # run → its nodes that append
 
     def take(self, place: Place) -> Iterator[Violation]:
@@ -46,6 +49,7 @@ class DataCheck:
                 if table.version_number in numbers:
                     yield Violation("E4", "versions of a table are 1 to n", str(place))
                 numbers.add(table.version_number)
+                self._unread.setdefault(table.table, {})[table.version_number] = table
             case VersionRegistered() as version:
                 made = (version.run, version.node, version.map_path, version.item, version.attempt)
                 yield from self._made(place, f"model {version.model}", made)
@@ -56,6 +60,12 @@ class DataCheck:
         for table, numbers in self.versions.items():
             if len(numbers) != max(numbers):
                 yield Violation("E4", "versions of a table are 1 to n", f"{table}: {sorted(numbers)}")
+        for name, versions in self._unread.items():
+            number, parts = self._parts.get(name, (0, ()))
+            while (version := versions.pop(number + 1, None)) is not None:
+                yield from self._follows(version, parts)
+                number, parts = version.version_number, version.parts
+            self._parts[name] = number, parts
 
     def close(self, end: Evidence) -> Iterator[Violation]:
         bodies = self.database.read(
@@ -73,6 +83,17 @@ class DataCheck:
         for body in wanted.keys() - effects.keys():
             if self.witness.sent_log:
                 yield Violation("E4", "what an accepted attempt wrote is published", f"{wanted[body]}")
+
+    def _follows(self, version: TablePublished, before: tuple[Part, ...]) -> Iterator[Violation]:
+        """A version beside the one before it."""
+        gone = {part.run for part in before if part not in version.parts} - {version.run}
+        if gone != set(version.replaced):
+            yield Violation("A3", "a version names the runs whose rows it replaces", f"{version}: {gone}")
+        if version.parts and version.parts[-1].window is not None:
+            self._of_window[version.table, version.run] += 1
+            own = sum(part.run == version.run for part in version.parts)
+            if own != self._of_window[version.table, version.run]:
+                yield Violation("A3", "what one run writes of a window stands together", f"{version}")
 
     def _know(self, run: str, code: str, pipeline: str) -> None:
         project = self.projects.get(code)

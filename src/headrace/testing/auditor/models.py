@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 
-from headrace.definitions.project import OnMonitor, Project
+from headrace.definitions.project import OnMonitor, PipelineDef, Project
 from headrace.models.facts import AliasMoved, RetrainAsked, StreakMoved, VersionRegistered, WindowJudged
-from headrace.runs.facts import CodeDeployed, RunCreated, RunEnded, RunRetried
+from headrace.runs.facts import CodeDeployed, PipelinePaused, RunCreated, RunEnded, RunRetried, TriggerSuppressed
 from headrace.store.sql.connection import Database
 from headrace.testing.auditor.evidence import Evidence, Place, Violation
+from headrace.testing.auditor.triggers import BY_WINDOW
 
 CHAMPION = "champion"
 
@@ -31,13 +32,21 @@ class ModelCheck:
         self.streaks: Counter[str] = Counter()
         self.due_streaks: dict[str, tuple[int, int]] = {}
         self.due_asks: Counter[tuple[str, int]] = Counter()
+        self.due_starts: Counter[tuple[str, str, bool]] = Counter()  # pipeline, key, whether it is paused
+        self.paused: set[str] = set()
 
     def take(self, place: Place) -> Iterator[Violation]:
         match place.fact:
             case CodeDeployed(code=code):
                 self.code = code
+            case PipelinePaused() as pause:
+                (self.paused.add if pause.is_paused else self.paused.discard)(pause.pipeline)
             case RetrainAsked() as asked:
                 yield from self._asked(place, asked)
+            case RunCreated(cause="monitor", pipeline=pipeline, key=key) if key.startswith(BY_WINDOW):
+                yield from self._started(place, (pipeline, key, False))
+            case TriggerSuppressed(pipeline=pipeline, key=key) if key.startswith(BY_WINDOW):
+                yield from self._started(place, (pipeline, key, True))
             case RunCreated(cause="retrain", key=key, run=run):
                 model = key.split(":")[1]
                 self.trainings[model].append(key)
@@ -71,8 +80,8 @@ class ModelCheck:
                 pass
 
     def compare(self) -> Iterator[Violation]:
-        if self.due_streaks or +self.due_asks:
-            found = f"windows without their consequence: {self.due_streaks} {self.due_asks}"
+        if self.due_streaks or +self.due_asks or +self.due_starts:
+            found = f"windows without their consequence: {self.due_streaks} {self.due_asks} {self.due_starts}"
             yield Violation("A1", "one crossing, one ask", found)
         for model in self.accepted.keys() | self.trainings.keys():
             wanted = [f"retrain:{model}:{n + 1}" for n in range(self.accepted[model])]
@@ -102,6 +111,11 @@ class ModelCheck:
         if self.due_asks[due] < 0:
             yield Violation("A1", "one crossing, one ask", str(place))
 
+    def _started(self, place: Place, due: tuple[str, str, bool]) -> Iterator[Violation]:
+        self.due_starts[due] -= 1
+        if self.due_starts[due] < 0:
+            yield Violation("S6", "what a monitor asks for starts, unless it is paused", str(place))
+
     def _judged(self, place: Place, judged: WindowJudged) -> Iterator[Violation]:
         """Work out from the window what every asker's streak must be now, and who must ask."""
         end_us, last_us = judged.window[1], self.windows.get(judged.monitor, -1)
@@ -113,7 +127,7 @@ class ModelCheck:
         end_us = self.windows[judged.monitor] = max(end_us, last_us)
         project = self.projects.get(self.code)
         moved: dict[str, int] = {}
-        asking: set[str] = set()
+        asking: dict[str, PipelineDef] = {}
         for pipeline in project.pipelines.values() if project else ():
             for trigger in pipeline.triggers:
                 if not isinstance(trigger, OnMonitor) or trigger.monitor != judged.monitor:
@@ -122,9 +136,13 @@ class ModelCheck:
                 crossed = judged.crossed.get(trigger.which)
                 length = self.streaks[asker]
                 moved[asker] = length if crossed is None or not is_new else length + 1 if crossed else 0
-                if crossed and is_new and moved[asker] >= trigger.consecutive and pipeline.registers is not None:
-                    asking.add(pipeline.name)
+                if crossed and is_new and moved[asker] >= trigger.consecutive:
+                    asking[pipeline.name] = pipeline
         self.due_streaks = {asker: (0 if asking else length, end_us) for asker, length in moved.items()}
         model = project.models.get(judged.model) if project else None
-        if asking and model is not None:
-            self.due_asks[judged.monitor, end_us + model.mature_us] = len(asking)
+        for pipeline in asking.values():
+            is_paused = pipeline.name in self.paused
+            if pipeline.registers is None or is_paused:
+                self.due_starts[pipeline.name, f"{BY_WINDOW}{pipeline.name}:{judged.monitor}:{end_us}", is_paused] += 1
+            elif model is not None:
+                self.due_asks[judged.monitor, end_us + model.mature_us] += 1

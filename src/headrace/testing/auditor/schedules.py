@@ -10,7 +10,7 @@ from headrace.testing.auditor import calendars
 from headrace.testing.auditor.evidence import Evidence, Place, Violation
 
 Name = tuple[str, str]
-BY_ITSELF = ("schedule", "event", "updated")
+BY_ITSELF = ("schedule", "event", "updated", "monitor")
 
 
 class ScheduleCheck:

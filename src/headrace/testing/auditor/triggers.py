@@ -15,6 +15,8 @@ from headrace.store.sql.connection import Database
 from headrace.streams.facts import TriggerFired, TriggerProgressed
 from headrace.testing.auditor.evidence import Evidence, Place, Violation
 
+BY_WINDOW, BY_SLOT = "asked:", "schedule:"  # what monitors and schedules ask for has checks of its own
+
 
 class TriggerCheck:
     """`asked`: what must be answered, by the key of the run; `fired`: the offsets in each group, by trigger."""
@@ -39,9 +41,11 @@ class TriggerCheck:
 
     def take(self, place: Place) -> Iterator[Violation]:
         match place.fact:
-            case RunCreated(cause="event" | "updated", key=key) | TriggerSuppressed(key=key):
+            case RunCreated(cause="event" | "updated", key=key):
                 yield from self._answered(place, key)
-            case RetrainAsked(accepted=True, key=key) if key:  # its run has the key of the training
+            case TriggerSuppressed(key=key) if not key.startswith(BY_WINDOW):
+                yield from self._answered(place, key)
+            case RetrainAsked(accepted=True, key=key) if key and not key.startswith(BY_SLOT):  # its run has the key of the training
                 yield from self._answered(place, key)
             case TriggerFired() as fired:
                 key = f"event:{fired.pipeline}:{fired.slug}:{fired.key}"

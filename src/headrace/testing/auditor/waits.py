@@ -23,6 +23,7 @@ class WaitCheck:
         self.ready: list[Place] = []
         self.declared_us: dict[str, int] = {}
         self.newest_us: dict[str, dict[int, int]] = defaultdict(dict)
+        self.reached_us: dict[str, int] = {}  # the furthest that its rows have ever brought a topic
         self.shards_us: dict[str, dict[int, int]] = defaultdict(dict)
         self.makers = {s.to: s.name for project in projects.values() for s in project.streams.values()}
 
@@ -38,6 +39,9 @@ class WaitCheck:
             case TopicAppended(max_time_us=int(newest_us)) as rows:
                 partitions = self.newest_us[rows.topic]
                 partitions[rows.partition] = max(newest_us, partitions.get(rows.partition, 0))
+                if rows.topic not in self.declared_us:
+                    reached_us = self.reached_us.get(rows.topic, 0)
+                    self.reached_us[rows.topic] = max(reached_us, min(partitions.values()))
             case BatchCommitted(watermark_us=int(mark_us)) | ProgressMade(watermark_us=mark_us):
                 self.shards_us[place.fact.stream][place.fact.shard] = mark_us
             case _:
@@ -78,6 +82,5 @@ class WaitCheck:
         """How far a topic is complete, as far as anybody has said: at most this, while facts were being written."""
         if topic in self.makers and (shards := self.shards_us.get(self.makers[topic])):
             return min(shards.values())
-        if topic in self.declared_us:
-            return self.declared_us[topic]
-        return min(self.newest_us.get(topic, {}).values(), default=None)
+        known = (self.declared_us.get(topic), self.reached_us.get(topic))
+        return max((us for us in known if us is not None), default=None)

@@ -54,7 +54,7 @@ def compare_slots(left: Left, first_slot_s: int, slot_s: int) -> Iterator[Breach
     keys = left.rows("SELECT key FROM runs WHERE pipeline = 'tick'")
     found = Counter(int(key.rpartition(":")[2]) // 1_000_000 for (key,) in keys)
     sql = """SELECT json_extract(body, '$[2]') / 1000000, json_extract(body, '$[3]') / 1000000 FROM facts
-        WHERE kind = 'SlotsSkipped' AND json_extract(body, '$[5]') = 'the pipeline is paused'"""
+        WHERE kind = 'SlotsSkipped' AND json_extract(body, '$[7]') = 'paused'"""
     slots = range(first_slot_s, last_s + 1, slot_s)
     for after_s, until_s in left.rows(sql):
         found.update(slot for slot in slots if after_s < slot <= until_s)

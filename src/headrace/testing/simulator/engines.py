@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, cast
 
 from headrace.definitions import project as definitions
 from headrace.engine.listener import Listener
-from headrace.engine.loop import Engine, EngineOptions
+from headrace.engine.loop import Engine
+from headrace.engine.options import EngineOptions
 from headrace.engine.retention import Retention
 from headrace.errors import StoreError, SupersededError
 from headrace.ports import EngineStore, Request
@@ -35,8 +36,8 @@ class _Ears(Listener):
     def __init__(self, process: EngineProcess) -> None:
         self._process = process
 
-    def deploy(self, request: Request) -> list[Event]:
-        return self._process.deploy(request) if request.verb == "deploy" else super().deploy(request)
+    def asked(self, request: Request) -> list[Event]:
+        return self._process.deploy(request) if request.verb == "deploy" else super().asked(request)
 
     def troubled(self, error: Exception, then: str) -> None:
         self._process.troubled(f"{error}\n{then}")

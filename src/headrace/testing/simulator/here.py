@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from headrace.engine.loop import Engine, EngineOptions
+from headrace.engine.loop import Engine
+from headrace.engine.options import EngineOptions
 from headrace.engine.service import close_dead
 from headrace.errors import StoreError, SupersededError
 from headrace.ports import EngineStore
 from headrace.runs.events import RunAsked
+from headrace.runs.rows import RUN_LOGS
 from headrace.testing.auditor.witness import Witness
 from headrace.testing.simulator.cluster import Cluster
 from headrace.testing.simulator.crew import SimCrew
@@ -38,7 +40,7 @@ class RunsElsewhere:
             self.world.after(LOOK_US, self._look)
 
     def _begin(self) -> None:
-        process = HereProcess(self, f"run:{len(self.processes) + 1}")
+        process = HereProcess(self, f"{RUN_LOGS}{len(self.processes) + 1}")
         self.processes.append(process)
         process.begin()
 
@@ -47,11 +49,11 @@ class RunsElsewhere:
         acting = self.cluster.acting
         if acting is not None and acting.is_up and not acting.is_paused:
             living = {process.log for process in self.processes if process.is_up}
-            for rows in self.cluster.store.open_runs("run:"):
-                if rows.run.log not in living:
+            for run in self.cluster.store.open_runs(RUN_LOGS):
+                if run.log not in living:
                     self.world.saw["a run elsewhere was closed for its dead process"] += 1
                     try:
-                        close_dead(acting.engine, rows)
+                        close_dead(acting.engine, run)
                     except StoreError:  # it is still there at the next look
                         self.world.saw["a dead run could not be closed at once"] += 1
                     except Crash:

@@ -11,8 +11,9 @@ from headrace.data.facts import TopicAppended
 from headrace.definitions.project import OnEvent
 from headrace.errors import DisagreementError, StoreError, SupersededError
 from headrace.ports import Append, StreamStore
-from headrace.shards.runner import POLL_S, Place, StreamRunner
+from headrace.shards.runner import POLL_S, StreamRunner
 from headrace.streams.owner import Hand
+from headrace.streams.place import Place
 from headrace.testing.auditor.witness import Appended, Witness
 from headrace.testing.simulator.cluster import Cluster
 from headrace.testing.simulator.engines import DiedByItselfError

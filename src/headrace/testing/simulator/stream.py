@@ -17,12 +17,13 @@ from headrace.connectors.blob import OFFSET, PARTITION, TIME
 from headrace.data.facts import TopicAppended
 from headrace.definitions.project import OnEvent, TopicDef
 from headrace.shards.batch import News, Part, Read, Ready
-from headrace.shards.runner import Held, Owner, Place
+from headrace.shards.runner import Held, Owner
 from headrace.shards.shard import ShardOwner
 from headrace.shards.trigger import TriggerOwner
 from headrace.store.sql.reads import streams as stream_rows
 from headrace.streams import trigger as trigger_steps
 from headrace.streams.owner import Dead, Hand, Outcome, Shard
+from headrace.streams.place import Place
 from headrace.testing.simulator.store import MemoryStore
 from headrace.testing.simulator.world import Crash, World
 
@@ -204,7 +205,7 @@ class SimParts:
     def adopt(self) -> None:
         return
 
-    def is_settled(self, is_committed: bool) -> None:
+    def settle(self, is_committed: bool) -> None:
         return
 
     def _shard(self, number: int) -> Shard:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
+from headrace.models.promotion import Gain
 from headrace.runs.active import Active
 from headrace.runs.commands import StartAttempt
 from headrace.runs.effects import NO_EFFECTS, Effects, JudgedWindow, RegisteredModel
@@ -72,13 +73,15 @@ def _effects(rng: random.Random, start: StartAttempt, active: Active) -> Effects
     if node.kind == "append":
         return Effects(topics=(TopicWrite(node.target, 0, rng.randint(1, 5), made),))
     if node.to is not None:
+        if node.to == "t1" and active.window is not None:
+            return Effects(tables=(TableWrite(node.to, "window", made, 1, 1, "", active.window),))
         return Effects(tables=(TableWrite(node.to, rng.choice(("whole", "key")), made, 1, 1, ""),))
     return NO_EFFECTS
 
 
 def _registered(rng: random.Random) -> RegisteredModel:
-    gain = {"metric": "auc", "champion": 0.7, "challenger": 0.7 + rng.uniform(-0.1, 0.1), "se": 0.01,
-            "gain": rng.uniform(-0.1, 0.1), "n": 10, "blocks": 3}  # fmt: skip
+    challenger = 0.7 + rng.uniform(-0.1, 0.1)
+    gain = Gain("auc", 0.7, challenger, gain=rng.uniform(-0.1, 0.1), se=0.01, n=10, blocks=3)
     against = rng.choice((0, 1, 1, 2))
     return RegisteredModel(
         "model", "json", "path", "digest", 1, "m:predict", 0, 1, 1, against, gain, {"auc": 0.7}, msgspec.Raw(b"null")

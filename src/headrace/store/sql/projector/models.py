@@ -5,6 +5,7 @@ A version is `candidate`, then `champion` and at last `retired`, or `rejected`; 
 
 from __future__ import annotations
 
+from headrace.definitions.project import CHAMPION
 from headrace.models.facts import (
     AliasMoved,
     ControllerMoved,
@@ -69,7 +70,7 @@ def alias_moved(work: Work, group: Group[AliasMoved]) -> None:
             ],
             group,
         )  # fmt: skip
-        if f.alias == "champion":
+        if f.alias == CHAMPION:
             _crown(work, group, f)
 
 
@@ -77,7 +78,7 @@ def _crown(work: Work, group: Group[AliasMoved], f: AliasMoved) -> None:
     state = "UPDATE model_versions SET state = ?, why = ? WHERE model = ? AND version = ?"
     if f.previous:
         work.change(state, [("retired", f.why, f.model, f.previous)], group)
-    work.change(state, [("champion", f.why, f.model, f.version_number)], group)
+    work.change(state, [(CHAMPION, f.why, f.model, f.version_number)], group)
 
 
 def version_rejected(work: Work, group: Group[VersionRejected]) -> None:
@@ -90,10 +91,10 @@ def version_rejected(work: Work, group: Group[VersionRejected]) -> None:
 
 def retrain_asked(work: Work, group: Group[RetrainAsked]) -> None:
     work.change(
-        "INSERT INTO asks (model, log, seq, by, evidence, event_us, is_accepted, why, at_us)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO asks (model, log, seq, by, evidence, event_us, is_accepted, why, at_us, key)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
-            (f.model, group.log, group.seq + i, f.by, f.evidence, f.event_us, f.accepted, f.why, f.at_us)
+            (f.model, group.log, group.seq + i, f.by, f.evidence, f.event_us, f.accepted, f.why, f.at_us, f.key)
             for i, f in enumerate(group.facts)
         ],
         group,

@@ -28,7 +28,7 @@ def run_created(work: Work, group: Group[RunCreated]) -> None:
         group,
     )
     for f in group.facts:
-        if f.key.startswith("schedule:"):
+        if f.cause == "schedule":
             slot_taken(work, group, f)
 
 

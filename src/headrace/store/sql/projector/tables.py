@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from headrace.data.facts import TablePublished
+from headrace.runs.rows import RUN_LOGS
 from headrace.store.sql.projector import news
 from headrace.store.sql.projector.work import Group, Work, conflict, text, text_or_none
-
-RUN_LOGS = "run:"  # of runs that have a process of their own; what they publish, the engine has still to hear
 
 
 def table_published(work: Work, group: Group[TablePublished]) -> None:
@@ -21,8 +20,8 @@ def table_published(work: Work, group: Group[TablePublished]) -> None:
         if not is_next:
             raise conflict(group, f"version {number} is not the next of table {f.table!r}")
     work.change(
-        "INSERT INTO table_versions (name, version, parts, rows, columns, replaced, run, node, path, item, attempt, at_us, log,"
-        " seq) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO table_versions (name, version, parts, rows, columns, replaced, run, node, path, item, attempt, at_us,"
+        " log, seq) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             (
                 f.table, f.version_number, text(f.parts), f.rows, text_or_none(f.columns), text(f.replaced), f.run,
@@ -32,7 +31,7 @@ def table_published(work: Work, group: Group[TablePublished]) -> None:
         ],
         group,
     )  # fmt: skip
-    if group.log.startswith(RUN_LOGS):
+    if group.log.startswith(RUN_LOGS):  # the engine has still to hear of it
         news.arrived(work, group)
 
 

@@ -23,6 +23,8 @@ def topic_shaped(work: Work, group: Group[TopicShaped]) -> None:
 
 def topic_appended(work: Work, group: Group[TopicAppended]) -> None:
     for i, f in enumerate(group.facts):
+        if _begins_in_time(work, f):
+            _keep_floor(work, f.topic, (group.log, f.at_us))
         if f.rows < 1 or not _is_moved(work, f):
             raise disagreement(group, f"{f.rows} rows at offset {f.first} are not the next of {f.topic}/{f.partition}")
         body = group.bodies.get(group.seq + i)
@@ -67,7 +69,34 @@ def _is_moved(work: Work, f: TopicAppended) -> bool:
     )  # fmt: skip
 
 
+def _begins_in_time(work: Work, f: TopicAppended) -> bool:
+    """Whether these are the first rows of their partition that have an event time."""
+    if f.max_time_us is None:
+        return False
+    row = work.one("SELECT max_time_us FROM topic_parts WHERE topic = ? AND partition = ?", (f.topic, f.partition))
+    return row is None or row[0] is None
+
+
+def _keep_floor(work: Work, topic: str, append: tuple[str, int]) -> None:
+    """The watermark stays where it was before this append (its log and time), though it rests on something else now."""
+    row = work.one("SELECT complete_through_us FROM topics WHERE name = ?", (topic,))
+    if row is not None and row[0] is None:
+        work.connection.execute(_KEEP_FLOOR, (topic, *append))
+
+
+_KEEP_FLOOR = """
+    UPDATE topics SET floor_us = max(coalesce(floor_us, reached.us), reached.us) FROM (
+        SELECT min(newest_us) AS us FROM (
+            SELECT max(max_time_us) AS newest_us FROM topic_blobs
+            WHERE topic = ?1 AND max_time_us NOT NULL AND NOT (log = ?2 AND at_us = ?3) GROUP BY partition
+        )
+    ) AS reached WHERE name = ?1 AND reached.us NOT NULL
+"""
+
+
 def topic_completed(work: Work, group: Group[TopicCompleted]) -> None:
+    for f in group.facts:
+        _keep_floor(work, f.topic, (group.log, f.at_us))
     work.change(
         "INSERT INTO topics (name, complete_through_us) VALUES (?, ?) ON CONFLICT (name)"
         " DO UPDATE SET complete_through_us = excluded.complete_through_us"

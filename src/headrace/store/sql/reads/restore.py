@@ -13,10 +13,11 @@ from typing import Any
 import msgspec
 
 from headrace.data.facts import Part
-from headrace.runs.rows import ActiveRun, CellRow, ItemRow, Restored, ScopeRow
+from headrace.errors import DamagedError
+from headrace.runs.rows import ActiveRun, OpenRun, Restored, Running, ScopeRow
 from headrace.store.sql.connection import Database
 from headrace.store.sql.reads.monitors import last_ends
-from headrace.store.sql.reads.rows import plain, selected
+from headrace.store.sql.reads.rows import build, plain, selected
 from headrace.store.sql.reads.runs import (
     CELL_COLUMNS,
     ITEM_COLUMNS,
@@ -27,45 +28,54 @@ from headrace.store.sql.reads.runs import (
 )
 
 _PARTS = msgspec.json.Decoder(tuple[Part, ...])
+_SENSELESS = (ValueError, TypeError)  # what decoding text raises that is no longer what was written
 
 
 def restore(db: Database, log: str) -> Restored:
-    """All of it in one read transaction, so that the rows fit together."""
+    """All of it in one read transaction, so that the rows fit together. Raises DamagedError; but not for a run."""
     with db.reading(is_snapshot=True) as connection:
-        ask = connection.execute
-        runs = tuple(_active_runs(connection, log))
-        code = (ask("SELECT code FROM current_code").fetchone() or ("",))[0]
-        served, since_us = _champions(connection)
-        return Restored(
-            code=code,
-            codes=_codes(connection, {code, *(run.run.code for run in runs)} - {""}),
-            runs=runs,
-            paused=frozenset(name for (name,) in ask("SELECT pipeline FROM paused WHERE is_paused")),
-            schedules=_pairs(ask("SELECT pipeline, slug, last_us FROM schedules")),
-            tables={
-                name: (version, _PARTS.decode(parts))
-                for name, version, parts in ask(
-                    "SELECT t.name, t.version, v.parts FROM tables t"
-                    " CROSS JOIN table_versions v ON v.name = t.name AND v.version = t.version"  # in this order
-                )
-            },
-            columns={
-                name: plain(schema) for name, schema in ask("SELECT name, schema FROM topics WHERE schema IS NOT NULL")
-            },
-            models=dict(ask("SELECT name, last_version FROM models")),
-            aliases=_pairs(ask("SELECT model, alias, version FROM aliases")),
-            served=served,
-            champion_since_us=since_us,
-            controllers={model: state.encode() for model, state in ask("SELECT model, state FROM controllers")},
-            ended_trainings=dict(
-                ask(
-                    "SELECT r.run, r.state FROM controllers c"
-                    " CROSS JOIN runs r ON r.run = json_extract(c.state, '$.run') WHERE r.ended_us IS NOT NULL"
-                )
-            ),
-            streaks={asker: (n, end) for asker, n, end in ask("SELECT asker, length, window_end_us FROM streaks")},
-            monitored_us=last_ends(ask),
-        )
+        try:
+            return _restored(connection, log)
+        except _SENSELESS as error:
+            raise _damaged(f"{type(error).__name__}: {error}", db.path) from error
+
+
+def _restored(connection: sqlite3.Connection, log: str) -> Restored:
+    ask = connection.execute
+    runs, unreadable = _unfinished(connection, "r.log = ?", log)
+    code = (ask("SELECT code FROM current_code").fetchone() or ("",))[0]
+    served, since_us = _champions(connection)
+    return Restored(
+        code=code,
+        codes=_codes(connection, {code, *(run.run.code for run in runs)} - {""}),
+        runs=tuple(runs),
+        unreadable=unreadable,
+        paused=frozenset(name for (name,) in ask("SELECT pipeline FROM paused WHERE is_paused")),
+        schedules=_pairs(ask("SELECT pipeline, slug, last_us FROM schedules")),
+        tables={
+            name: (version, _PARTS.decode(parts))
+            for name, version, parts in ask(
+                "SELECT t.name, t.version, v.parts FROM tables t"
+                " CROSS JOIN table_versions v ON v.name = t.name AND v.version = t.version"  # in this order
+            )
+        },
+        columns={
+            name: plain(schema) for name, schema in ask("SELECT name, schema FROM topics WHERE schema IS NOT NULL")
+        },
+        models=dict(ask("SELECT name, last_version FROM models")),
+        aliases=_pairs(ask("SELECT model, alias, version FROM aliases")),
+        served=served,
+        champion_since_us=since_us,
+        controllers={model: state.encode() for model, state in ask("SELECT model, state FROM controllers")},
+        ended_trainings=dict(
+            ask(
+                "SELECT r.run, r.state FROM controllers c"
+                " CROSS JOIN runs r ON r.run = json_extract(c.state, '$.run') WHERE r.ended_us IS NOT NULL"
+            )
+        ),
+        streaks={asker: (n, end) for asker, n, end in ask("SELECT asker, length, window_end_us FROM streaks")},
+        monitored_us=last_ends(ask),
+    )
 
 
 def _codes(connection: sqlite3.Connection, wanted: Iterable[str]) -> dict[str, bytes]:
@@ -84,57 +94,64 @@ def _champions(connection: sqlite3.Connection) -> tuple[dict[str, tuple[int, ...
     return served, since_us
 
 
-def active_runs(db: Database, log: str) -> list[ActiveRun]:
-    """Every run of this log that has not ended, oldest first."""
-    with db.reading(is_snapshot=True) as connection:
-        return _active_runs(connection, log)
-
-
 def active_run(db: Database, run: str) -> ActiveRun | None:
-    """One run with all that has a row; None where it has ended or does not exist."""
+    """One run with all that has a row; None where it has ended or does not exist. Raises DamagedError."""
     with db.reading(is_snapshot=True) as connection:
-        found = _unfinished(connection, "r.run = ?", run)
+        found, unreadable = _unfinished(connection, "r.run = ?", run)
+    if unreadable:
+        raise _damaged(unreadable[run], f"run {run}")
     return found[0] if found else None
 
 
-def _active_runs(connection: sqlite3.Connection, log: str) -> list[ActiveRun]:
-    return _unfinished(connection, "r.log = ?", log)
+def open_run(db: Database, run: str) -> OpenRun | None:
+    """One run without what is read of text that may be damaged; None where it has ended or does not exist."""
+    with db.reading(is_snapshot=True) as connection:
+        ask = connection.execute
+        row = ask("SELECT run, log, pipeline FROM runs WHERE run = ? AND ended_us IS NULL", (run,)).fetchone()
+        sql = "SELECT node, path, item, attempt, epoch FROM items WHERE run = ? AND state = 'running'"
+        return None if row is None else build(OpenRun, *row, tuple(Running(*x) for x in ask(sql, (run,))))
 
 
-def _unfinished(connection: sqlite3.Connection, where: str, wanted: str) -> list[ActiveRun]:
+def _unfinished(connection: sqlite3.Connection, where: str, wanted: str) -> tuple[list[ActiveRun], dict[str, str]]:
+    """Runs, the oldest first, and of those whose rows are not what was written why."""
     chosen = f"{where} AND r.ended_us IS NULL"
 
-    def parts(table: str, columns: str) -> Iterable[tuple[Any, ...]]:
+    def parts(table: str, columns: str) -> dict[str, list[tuple[Any, ...]]]:
         sql = f"SELECT {selected(columns, 'x.')} FROM runs r JOIN {table} x USING (run) WHERE {chosen}"
-        return connection.execute(sql, (wanted,))
+        found: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
+        for row in connection.execute(sql, (wanted,)):
+            found[row[0]].append(row)
+        return found
 
-    cells: dict[str, list[CellRow]] = defaultdict(list)
-    items: dict[str, list[ItemRow]] = defaultdict(list)
-    scopes: dict[str, list[ScopeRow]] = defaultdict(list)
-    pins: dict[str, dict[str, Any]] = defaultdict(dict)
-    for row in parts("cells", CELL_COLUMNS):
-        cells[row[0]].append(cell_row(row))
-    for row in parts("items", ITEM_COLUMNS):
-        items[row[0]].append(item_row(row))
-    for row in parts("scopes", "run, scope, path, n"):
-        scopes[row[0]].append(ScopeRow(*row))
-    for run, dataset, pin in parts("pins", "run, dataset, pin"):
-        pins[run][dataset] = plain(pin)
+    cells, items = parts("cells", CELL_COLUMNS), parts("items", ITEM_COLUMNS)
+    scopes, pins = parts("scopes", "run, scope, path, n"), parts("pins", "run, dataset, pin")
     replaced_by: dict[str, dict[str, str]] = defaultdict(dict)
     for run, table, other in connection.execute(_REPLACED.format(chosen=chosen), (wanted,)):
         replaced_by[run][table] = other
+    runs: list[ActiveRun] = []
+    unreadable: dict[str, str] = {}
     sql = f"SELECT {RUN_COLUMNS} FROM runs r WHERE {chosen} ORDER BY first_seq"
-    return [
-        ActiveRun(
-            run,
-            tuple(cells[run.run]),
-            tuple(items[run.run]),
-            tuple(scopes[run.run]),
-            pins[run.run],
-            replaced_by[run.run],
-        )
-        for run in map(run_row, connection.execute(sql, (wanted,)))
-    ]
+    for row in connection.execute(sql, (wanted,)):
+        run = row[0]
+        try:
+            runs.append(
+                ActiveRun(
+                    run_row(row),
+                    tuple(map(cell_row, cells.pop(run, ()))),
+                    tuple(map(item_row, items.pop(run, ()))),
+                    tuple(ScopeRow(*scope) for scope in scopes[run]),
+                    {dataset: plain(pin) for _, dataset, pin in pins[run]},
+                    replaced_by[run],
+                )
+            )
+        except _SENSELESS as error:
+            unreadable[run] = f"{type(error).__name__}: {error}"
+    return runs, unreadable
+
+
+def _damaged(why: str, where: str) -> DamagedError:
+    cure = "headrace doctor shows what is broken; restore a copy:  headrace restore"
+    return DamagedError(f"the rows are not what was written: {why}", where=where, cure=cure)
 
 
 # Only versions after the run's own are looked at, of the tables that it has written.

@@ -16,7 +16,7 @@ from headrace.store.sql import kinds
 from headrace.store.sql.connection import Database
 from headrace.store.sql.reads.trace import OUTPUT
 
-FACTS_MOST = 100_000  # of a log are looked through for one batch; a single run may take more
+FACTS_MOST = 25_000  # of a log are looked through for one batch; a single run may take more
 _DETAILS = frozenset(kinds.DETAILS)
 _PARTS = msgspec.json.Decoder(tuple[Part, ...])
 _VALUE = msgspec.json.Decoder(Value)

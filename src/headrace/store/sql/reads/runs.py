@@ -99,12 +99,27 @@ def run_by_key(db: Database, key: str) -> RunRow | None:
 
 
 def slots_run(db: Database, pipeline: str, slug: str, after_us: int) -> list[int]:
-    """The slots of a schedule after that instant that have a run, in order."""
+    """The slots of a schedule after that instant that have a run or asked for a training, in order."""
     prefix = slot_prefix(pipeline, slug)
     # Instants from 2001 to 2286 have 16 digits in microseconds, so keys are in their order.
     bounds = (f"{prefix}{max(after_us, 10**15)}", f"{prefix}:")
-    keys = db.read("SELECT key FROM runs WHERE key > ? AND key < ? ORDER BY key", bounds)
+    sql = "SELECT key FROM runs WHERE key > ?1 AND key < ?2 UNION"
+    sql += " SELECT key FROM asks WHERE key <> '' AND key > ?1 AND key < ?2"
+    keys = db.read(f"{sql} ORDER BY key", bounds)
     return [slot_of(pipeline, key)[1] for (key,) in keys]
+
+
+def contenders(db: Database, pipeline: str) -> list[tuple[str, str, bool]]:
+    """(run, code, whether it has started) of the runs that an engine lets begin or holds, oldest first.
+
+    One that has not started counts where it waits for nothing and is not cancelled.
+    """
+    rows = db.read(
+        "SELECT run, code, started_us IS NOT NULL FROM runs WHERE log = 'engine' AND ended_us IS NULL AND pipeline = ?"
+        " AND (started_us IS NOT NULL OR state = 'running') ORDER BY first_seq",
+        (pipeline,),
+    )
+    return [(run, code, bool(has_started)) for run, code, has_started in rows]
 
 
 def attempts_at_work(db: Database) -> list[tuple[str, str, int]]:

@@ -139,6 +139,17 @@ def dead_letters(db: Database, stream: str, *, after: int = 0, limit: int = 50) 
     return [DeadLetterRow(*row) for row in rows]
 
 
+def newest_dead_letters(
+    db: Database, stream: str | None = None, *, before: int | None = None, limit: int = 50
+) -> list[DeadLetterRow]:
+    """Of one stream or of all, newest first; `before` is the id of the last one of the page before."""
+    chosen: dict[str, str | int | None] = {"stream = ?": stream, "id < ?": before}
+    given = {condition: value for condition, value in chosen.items() if value is not None}
+    where = f" WHERE {' AND '.join(given)}" if given else ""
+    rows = db.read(f"{_LETTERS}{where} ORDER BY id DESC LIMIT ?", (*given.values(), page(limit)))
+    return [DeadLetterRow(*row) for row in rows]
+
+
 def dead_since(db: Database, stream: str, since_us: int) -> dict[int, tuple[int, int]]:
     """Shard → (dead letters, time of the first), of those from that time on; shards without any are left out."""
     sql = "SELECT shard, count(*), min(at_us) FROM dead_letters WHERE stream = ? AND at_us >= ? GROUP BY shard"

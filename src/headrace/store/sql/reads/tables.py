@@ -54,10 +54,6 @@ def version(db: Database, table: str, number: int | None = None, *, at_us: int |
     return found[0] if found else None
 
 
-def published_by(db: Database, run: str) -> list[TableVersionRow]:
-    return _rows(db, "run = ? ORDER BY name, version", (run,))
-
-
 def _rows(db: Database, where: str, given: tuple[object, ...]) -> list[TableVersionRow]:
     found = db.read(f"SELECT {_COLUMNS} FROM table_versions WHERE {where}", given)
     return [

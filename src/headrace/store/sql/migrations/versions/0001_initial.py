@@ -228,6 +228,7 @@ CREATE INDEX table_versions_of_run ON table_versions (run);
 CREATE TABLE topics (
     name TEXT PRIMARY KEY,
     complete_through_us INTEGER,
+    floor_us INTEGER,
     schema TEXT,
     partitions INTEGER
 ) WITHOUT ROWID;
@@ -413,8 +414,10 @@ CREATE TABLE asks (
     is_accepted INTEGER NOT NULL,
     why TEXT NOT NULL,
     at_us INTEGER NOT NULL,
+    key TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (model, log, seq)
 ) WITHOUT ROWID;
+CREATE INDEX asks_by_key ON asks (key) WHERE key <> '';
 
 CREATE TABLE windows (
     monitor TEXT NOT NULL,
