@@ -270,7 +270,7 @@ def test_an_estimator_with_a_function_of_the_user_is_a_pickle(values: Values, pu
 
 class TestMembers:
     def test_a_tuple_is_stored_member_by_member(self, values: Values, put: Any):
-        stored = put((FRAME, [1, 2, 3], "x"))
+        stored = put((FRAME, [1, 2, 3], "x"), levels=2)
         assert (stored.codec, stored.length, stored.lengths) == ("tuple", 3, (3, 3, None))
         frame, numbers, text = values.decode(stored)
         assert_frame_equal(frame, FRAME)
@@ -284,7 +284,7 @@ class TestMembers:
             values.item(stored, 0)
 
     def test_two_levels(self, values: Values, put: Any):
-        stored = put(((FRAME, (np.arange(3), {"k": (1, 2)})), 5))
+        stored = put(((FRAME, (np.arange(3), {"k": (1, 2)})), 5), levels=2)
         assert stored.lengths == (2, None)
         assert values.item(stored, 0, 1, 0).tolist() == [0, 1, 2]
         assert values.item(stored, 0, 1, 1) == {"k": (1, 2)}
@@ -302,10 +302,19 @@ class TestMembers:
         assert stored.length == 150
         assert values.item(stored, 149).tolist() == [149]
 
-    def test_a_list_of_lists_tells_the_length_of_each(self, put: Any):
-        assert put([[1], [], [1, 2]]).lengths == (1, 0, 2)
-        assert put([1, 2]).lengths is None
-        assert put(["abc"]).lengths is None
+    def test_lengths_are_told_as_deep_as_maps_go(self, put: Any):
+        nested = [[[1, 2], [3]], [], 4, [[5]]]
+        assert put(nested).lengths is None
+        assert put(nested, levels=2).lengths == (2, 0, None, 1)
+        assert put(nested, levels=3).lengths == ([2, 1], 0, None, [1])
+        assert put([1, 2], levels=3).lengths is None
+        assert put(["abc"], levels=3).lengths is None
+
+    def test_lengths_inside_frames_and_arrays(self, values: Values, put: Any):
+        assert put([[FRAME], [FRAME.head(1)]], levels=3).lengths == ([3], [1])
+        assert put(np.zeros((2, 3, 1)), levels=3).lengths == ([1, 1, 1], [1, 1, 1])
+        assert put(FRAME, levels=3).lengths is None
+        assert values.item(put([[pl.DataFrame({"a": [7]})]]), 0, 0, 0) == {"a": 7}
 
 
 class TestItems:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import polars as pl
 import pytest
@@ -66,6 +67,88 @@ def test_maps_nest() -> None:
         return hr.map(lambda n: total(hr.map(lambda x: double(x), numbers(n))), numbers.using(name="outer")(4))
 
     assert nested.run().result() == [0, 0, 2, 6]
+
+
+def doubled(items: Any, levels: int) -> Any:
+    return hr.map(lambda x: double(x) if levels == 1 else doubled(x, levels - 1), items)
+
+
+DEEP = [[[1, 2], [3]], [[4], []], []]
+DEEP_DOUBLED = [[[2, 4], [6]], [[8], []], []]
+
+
+def test_maps_nest_as_deep_as_wanted_over_one_result() -> None:
+    @hr.task
+    def deep() -> list[list[list[int]]]:
+        return DEEP
+
+    @hr.pipeline
+    def three() -> object:
+        return doubled(deep(), 3)
+
+    assert three.run().result() == DEEP_DOUBLED
+
+
+def test_maps_nest_over_a_member_of_an_unpacked_result() -> None:
+    @hr.task
+    def pair() -> tuple[list[list[list[int]]], int]:
+        return DEEP, 5
+
+    @hr.pipeline
+    def unpacked() -> object:
+        lists, _ = pair()
+        return doubled(lists, 3)
+
+    assert unpacked.run().result() == DEEP_DOUBLED
+
+
+def test_maps_nest_over_constants_parameters_and_lists_of_results() -> None:
+    @hr.pipeline
+    def of_constant() -> object:
+        return doubled(DEEP, 3)
+
+    @hr.pipeline
+    def of_parameter(lists: list) -> object:  # type: ignore[type-arg]
+        return doubled(lists, 3)
+
+    @hr.pipeline
+    def of_handles() -> object:
+        return doubled([numbers(2), [7], numbers.using(name="none")(0)], 2)
+
+    assert of_constant.run().result() == of_parameter.run(DEEP).result() == DEEP_DOUBLED
+    assert of_handles.run().result() == [[0, 2], [14], []]
+
+
+def test_maps_nest_over_what_another_map_gave() -> None:
+    @hr.task
+    def picky(n: int) -> list[int]:
+        if n == 1:
+            raise ValueError(n)
+        return list(range(n))
+
+    @hr.pipeline
+    def over_lists() -> object:
+        return doubled(picky.using(allow_failed=1).map([2, 1, 3]), 2)
+
+    @hr.pipeline
+    def over_inner_maps() -> object:
+        return total.map(hr.map(lambda n: double.map(numbers(n)), [2, 3]))
+
+    assert over_lists.run().result() == [[0, 2], [0, 2, 4]]
+    assert over_inner_maps.run().result() == [2, 6]
+
+
+def test_a_map_over_what_has_no_elements_deep_inside_fails_in_words() -> None:
+    @hr.task
+    def ragged() -> object:
+        return [[1], "ab"]
+
+    @hr.pipeline
+    def uneven() -> object:
+        return doubled(ragged(), 2)
+
+    with pytest.raises(RunFailedError, match="a map could not expand"):
+        uneven.run()
 
 
 def test_a_frame_maps_over_its_rows() -> None:

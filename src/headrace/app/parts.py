@@ -11,12 +11,12 @@ from headrace.connectors.access import TaskAccess
 from headrace.data.access import access
 from headrace.data.window import Window
 from headrace.definitions.project import MonitorDef, PipelineDef, Project
+from headrace.errors import NotFoundError
 from headrace.executors.attempt import CurrentAttempt
 from headrace.executors.parts import Parts
 from headrace.executors.protocol import Setup, Start
 from headrace.graph.loaded import Loaded
 from headrace.graph.project import load_project
-from headrace.host.clock import SystemClock
 from headrace.runs.monitoring import PREFIX, monitor_pipeline
 from headrace.runs.path import path_text
 from headrace.settings import Settings, read_settings
@@ -25,7 +25,7 @@ from headrace.shards.project import Setup as ShardSetup
 from headrace.storage.local import LocalStorage, attempt_prefix
 from headrace.storage.values import Values
 from headrace.store.sql.engine_store import EngineSqlStore
-from headrace.store.sql.reads.project import code as code_row
+from headrace.store.sql.reads.project import heads_at_deploy
 from headrace.store.sql.results import StoredResults
 
 
@@ -59,10 +59,11 @@ def shard_parts(setup: ShardSetup) -> Opened:
     if loaded.errors:
         raise first_problem(loaded)
     store = EngineSqlStore(setup.store)
-    deployed = code_row(store.database, setup.code)
-    since_us = deployed.at_us if deployed else SystemClock().now_us()
+    heads = heads_at_deploy(store.database, setup.code)
+    if heads is None:
+        raise NotFoundError(f"the code version {setup.code!r} was never deployed here", cure="headrace runs ls")
     holdings = make_holdings(settings, store, loaded.project, setup.code)
-    return Opened(store, holdings, loaded, settings.locks, since_us)
+    return Opened(store, holdings, loaded, settings.locks, heads)
 
 
 class _MonitorPipeline:

@@ -65,10 +65,11 @@ def _run_key(request: Request) -> str:
 def _retry(request: Request, store: EngineStore, current: str) -> RetryAsked:
     name, by = request.body["run"], request.body.get("by", "somebody")
     row, code = store.run_row(name), request.body.get("code")
-    if row is None or code is None:
+    if row is None:
         return RetryAsked(name, by, row, request=request.id)
     code = current if code == "current" else code
-    return RetryAsked(name, by, row, code, (_graph(row, row.code, store), _graph(row, code, store)), request.id)
+    then, now = _graph(row, row.code, store), None if code is None else _graph(row, code, store)
+    return RetryAsked(name, by, row, code, (then, now), request.id)
 
 
 def _graph(row: RunRow, code: str, store: EngineStore) -> Graph | None:

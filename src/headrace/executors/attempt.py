@@ -52,6 +52,7 @@ class _Prepared:
     node: Node
     function: Callable[..., Any] | None
     by_name: bool  # every parameter can be given by name
+    levels: int  # how deep maps go over its result
 
 
 class AttemptRunner:
@@ -72,7 +73,10 @@ class AttemptRunner:
             # A context of its own: what the task sets in a context variable ends with it.
             result = copy_context().run(self._call, prepared, start, access)
             stored = self._parts.values.encode(
-                result, prefix=self._parts.prefix(start), what=f"the result of task {start.node!r}"
+                result,
+                prefix=self._parts.prefix(start),
+                what=f"the result of task {start.node!r}",
+                levels=prepared.levels,
             )
             effects = access.effects
             body = None if effects is NO_EFFECTS or effects == NO_EFFECTS else msgspec.json.encode(effects)
@@ -92,7 +96,7 @@ class AttemptRunner:
             pipeline = self._pipelines[start.pipeline] = Pipeline(loaded)
         function = pipeline.loaded.functions.get(start.node)
         by_name = function is None or all(p.kind in _NAMED for p in inspect.signature(function).parameters.values())
-        found = _Prepared(pipeline, pipeline.nodes[start.node], function, by_name)
+        found = _Prepared(pipeline, pipeline.nodes[start.node], function, by_name, pipeline.levels.get(start.node, 0))
         self._prepared[start.pipeline, start.node] = found
         return found
 

@@ -29,12 +29,14 @@ from headrace.definitions.nodes import (
     Param,
     Ref,
     Sequence,
+    refs,
 )
 from headrace.definitions.project import CHAMPION
 from headrace.errors import CodecError
 from headrace.executors.parts import AttemptAccess, LoadedPipeline, Parts
 from headrace.executors.protocol import Start
 from headrace.runs.facts import Value
+from headrace.runs.lengths import mapped_levels
 
 Indices = tuple[int, ...]
 Joined = list[Any]  # of Values, or of lists of the next map
@@ -50,6 +52,7 @@ class Pipeline:
         self.nodes = {node.name: node for node in graph.nodes}
         self.scopes = {scope.name: scope for scope in graph.scopes}
         self.params = {param.name: param for param in loaded.definition.params}
+        self.levels = mapped_levels(graph)
         self.listings: OrderedDict[tuple[str, str, Indices], Joined] = OrderedDict()
 
 
@@ -149,11 +152,17 @@ class Arguments:
             return listings[key]
         rows = list(self._parts.results.below(*key))
         joined = self._nested(node, rows, where[:shared])
-        if not node.options.allow_failed:  # complete, so no retry of the run can change it
+        if self._is_final(name):
             listings[key] = joined
             if len(listings) > _LISTINGS_KEPT:
                 listings.popitem(last=False)
         return joined
+
+    def _is_final(self, name: str) -> bool:
+        """Whether no retry of the run can add to the results: a map goes over them, or they are needed by default."""
+        scopes = self._pipeline.scopes
+        is_mapped = any(ref.node == name for scope in self._node.scope for ref in refs(scopes[scope].over))
+        return is_mapped or self._node.options.trigger_rule == "all_success"
 
     def _nested(self, node: Node, rows: list[tuple[Indices, Value]], prefix: Indices) -> Joined:
         if len(prefix) == len(node.scope) - 1:

@@ -10,12 +10,13 @@ import logging
 import os
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO, cast
 
-from headrace.executors.redaction import redacted_bytes
+from headrace.executors.redaction import redacted, redacted_bytes
 from headrace.runs.facts import LogSpan
 
 TURN_BYTES = 64 << 20  # a log goes on in a new file
@@ -142,7 +143,7 @@ class ProcessOutput:
     def _open(self) -> None:
         self._take_over()
         # By line, so that a killed task's last words are kept and a reader can follow.
-        self._own = sys.stdout, sys.stderr = text_output(1), text_output(2)
+        self._own = take_standard_output()
 
     def _take_over(self) -> None:
         os.dup2(self._log.fd, 1)
@@ -150,27 +151,55 @@ class ProcessOutput:
 
 
 class Tee:
-    """While inside, this process's `print` and logging go to the log as well as to where they went before."""
+    """While inside, this process's `print` and logging go to the log as well as to where they went before.
+
+    A handler that was made earlier writes to where they went before: there secrets are concealed too.
+    """
 
     def __init__(self, log: LogFile) -> None:
         self._log = log
         self._before: tuple[TextIO, TextIO] = (sys.stdout, sys.stderr)
         self._own: tuple[TextIO, ...] = ()
+        self._concealing = ExitStack()
         self._handler = logging.StreamHandler(_text(_Copy(log)))
         self._handler.setFormatter(_LogFormat())
 
     def __enter__(self) -> None:
         self._before = (sys.stdout, sys.stderr)
         self._own = tuple(_text(_Copy(self._log, shown)) for shown in self._before)
+        for stream in {
+            id(s): s for s in (*self._before, sys.__stdout__, sys.__stderr__) if hasattr(s, "__dict__")
+        }.values():
+            self._concealing.enter_context(_concealed(stream))
         sys.stdout, sys.stderr = self._own
         logging.getLogger().addHandler(self._handler)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         logging.getLogger().removeHandler(self._handler)
         sys.stdout, sys.stderr = self._before
-        for text in self._own:
-            if not text.closed:  # the task may have
-                text.flush()  # what it printed without an end of line
+        with self._concealing:
+            for text in self._own:
+                if not text.closed:  # the task may have
+                    text.flush()  # what it printed without an end of line
+
+
+@contextmanager
+def _concealed(stream: TextIO) -> Generator[None]:
+    """While inside, this very object writes no secrets, whoever holds it."""
+    write = stream.write
+    own = vars(stream).get("write")
+
+    def concealing(text: str, /) -> int:
+        return write(redacted(text))
+
+    stream.write = concealing
+    try:
+        yield
+    finally:
+        if own is None:
+            del stream.write
+        else:
+            stream.write = own
 
 
 class _Copy(io.RawIOBase):
@@ -227,6 +256,15 @@ def _log_to(stream: Any) -> None:
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.INFO)
+
+
+def take_standard_output() -> tuple[TextIO, TextIO]:
+    """New `sys.stdout` and `sys.stderr` on the descriptors 1 and 2, and the same for what asks for the original ones."""
+    own = text_output(1), text_output(2)
+    for names in (("stdout", "stderr"), ("__stdout__", "__stderr__")):
+        for name, text in zip(names, own, strict=True):
+            setattr(sys, name, text)
+    return own
 
 
 def text_output(fd: int) -> TextIO:

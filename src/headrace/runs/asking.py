@@ -56,9 +56,16 @@ def not_running(run: str, ended: str = "") -> RefusedError:
 def on_retry(state: State, event: e.RetryAsked) -> Iterator[Outcome]:
     row = check_retry(event, is_open=event.run in state.runs or event.run in state.reviving)
     yield from state.desks.on_retry(state, row)
-    yield f.RunRetried(event.run, row.generation + 1, state.now_us, event.by, event.code or "")
+    yield f.RunRetried(event.run, row.generation + 1, state.now_us, event.by, event.code or "", _forgives(event))
     yield ReloadRun(event.run)
     yield from answered(state, event.request, {"run": event.run})
+
+
+def _forgives(event: e.RetryAsked) -> dict[str, int]:
+    """What a consumer may have taken for final: the list without them, which numbers the items of a map over it."""
+    graph = event.graphs[0]
+    nodes = () if graph is None else graph.nodes
+    return {node.name: node.options.allow_failed for node in nodes if node.scope and node.options.allow_failed}
 
 
 def on_pause(state: State, event: e.PauseAsked) -> Iterator[Outcome]:

@@ -52,8 +52,8 @@ class CancelAsked:
 class RetryAsked:
     """An ended run goes again from where it failed.
 
-    `row` is the run as it was when the request was read, None where there is none. Where it is to go on with another
-    `code`, `graphs` are those of its pipeline in its own code and in that one; None where there is none.
+    `row` is the run as it was when the request was read, None where there is none. `graphs` are those of its pipeline in
+    its own code and, where it is to go on with another `code`, in that one; None where there is none.
     """
 
     run: str

@@ -24,7 +24,8 @@ class Value(msgspec.Struct, frozen=True, array_like=True):
     size_bytes: int = 0
     digest: str = ""
     length: int | None = None  # of a list, tuple or frame: what a map over it expands to
-    lengths: tuple[int | None, ...] | None = None  # of the elements of a tuple result
+    # Of its elements, as deep as maps go over it: a length, a list of the lengths inside, None where it has no elements.
+    lengths: tuple[int | list[Any] | None, ...] | None = None
 
 
 class Read(msgspec.Struct, frozen=True, array_like=True):
@@ -83,11 +84,16 @@ class LogTaken(Fact, frozen=True):
 
 
 class CodeDeployed(Fact, frozen=True):
-    """A code version is the current one. `project` is the canonical JSON of its definitions."""
+    """A code version is the current one. `project` is the canonical JSON of its definitions.
+
+    `heads` are the ends of all topics (partition → offset) at that moment, given by the transaction that commits it:
+    what lies beyond them is new to this code, whatever clocks say.
+    """
 
     code: str
     project: msgspec.Raw
     at_us: int
+    heads: dict[str, dict[int, int]] | None = None
 
 
 class RunCreated(Fact, frozen=True):
@@ -253,13 +259,17 @@ class RunCancelled(Fact, frozen=True):
 
 
 class RunRetried(Fact, frozen=True):
-    """Failed and skipped task runs of an ended run go again as the next generation."""
+    """Failed and skipped task runs of an ended run go again as the next generation.
+
+    `forgives`: task → how many items of one of its maps may fail. Where no more than that have, they stay failed.
+    """
 
     run: str
     generation: int
     at_us: int
     by: str
     code: str = ""
+    forgives: dict[str, int] = {}
 
 
 class RunEnded(Fact, frozen=True):

@@ -35,7 +35,7 @@ class Group:
     """The items of one node at one path; outside maps a single item. Upper levels of nested maps only count."""
 
     __slots__ = (
-        "because", "done", "failed", "in_ready", "is_open", "item_waiting", "n", "next", "path", "plan", "queue",
+        "after_failure", "because", "beyond", "done", "failed", "in_ready", "is_open", "item_waiting", "n", "next", "path", "plan", "queue",
         "running", "skipped", "skipped_after_failure", "started_at_us", "status", "succeeded", "tries", "waiting",
     )  # fmt: skip
 
@@ -52,6 +52,8 @@ class Group:
         self.item_waiting: bytearray | None = None
         self.tries: dict[int, Tries] = {}
         self.running = self.done = self.succeeded = self.failed = self.skipped = 0
+        self.beyond = 0  # of the failed: those in maps where more have failed than are allowed to
+        self.after_failure = 0  # of the skipped: those that something failed before
         self.because: Because | None = None  # of the group as a whole, where it is skipped
         self.skipped_after_failure: set[int] = set()  # of the single items that are skipped
         self.started_at_us: list[int] = []  # of the last starts, for `rate`

@@ -70,7 +70,7 @@ def make_plan(graph: Graph) -> GraphPlan:
         group_needs: list[Need] = []
         item_needs: list[Need] = []
         for upstream in _upstreams(node, scopes):
-            shared = _shared(node.scope, where[upstream])
+            shared = shared_scopes(node.scope, where[upstream])
             if shared == len(where[upstream]):
                 single.add(upstream)
             (item_needs if shared == len(node.scope) > 0 else group_needs).append(Need(upstream, shared))
@@ -81,7 +81,7 @@ def make_plan(graph: Graph) -> GraphPlan:
     for scope in graph.scopes:
         needs: list[Need] = []
         for upstream in dict.fromkeys(_sources(scope.over, scopes)):
-            shared = _shared(scope.parent, where[upstream])
+            shared = shared_scopes(scope.parent, where[upstream])
             if shared == len(where[upstream]):
                 single.add(upstream)
             needs.append(Need(upstream, shared))
@@ -145,7 +145,8 @@ def _elements(value: AnyInput) -> Iterator[str]:
             return
 
 
-def _shared(one: tuple[str, ...], other: tuple[str, ...]) -> int:
+def shared_scopes(one: tuple[str, ...], other: tuple[str, ...]) -> int:
+    """How many maps two tasks stand in together."""
     count = 0
     for left, right in zip(one, other, strict=False):
         if left != right:

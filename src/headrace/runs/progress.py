@@ -31,6 +31,7 @@ from headrace.runs.group import (
     Todo,
     Tries,
 )
+from headrace.runs.lengths import Lengths, mapped_levels
 from headrace.runs.path import Path
 from headrace.runs.plan import GraphPlan, NodePlan
 from headrace.runs.verdict import Verdicts
@@ -51,6 +52,8 @@ class Progress:
         self.running = 0
         self.has_failed = False
         self._verdicts = Verdicts(self)
+        self._lengths = Lengths(self)
+        self._mapped = mapped_levels(plan.graph)
         for name, scope in plan.scopes.items():
             if scope.depth == 1:
                 self._open_scope(name, ())
@@ -100,7 +103,7 @@ class Progress:
 
     def succeeded(self, node: str, path: Path, item: int, value: Value) -> None:
         group = self._stopped(node, path)
-        if group.plan.keeps_value:
+        if group.plan.keeps_value or node in self._mapped:
             self.values[node, (*path, item) if group.plan.depth else path] = value
         group.succeeded += 1
         self._item_done(group, item, SUCCEEDED)
@@ -146,6 +149,7 @@ class Progress:
         group = self.groups[node, path]
         group.skipped += 1
         if because.after_failure:
+            group.after_failure += 1
             group.skipped_after_failure.add(item)
         self._item_done(group, item, SKIPPED)
 
@@ -153,6 +157,7 @@ class Progress:
         group = self.groups[node, path]
         group.because = because
         group.skipped += 1
+        group.after_failure += because.after_failure
         if group.is_leaf and group.plan.depth:
             for item in range(max(group.n, 0)):
                 self._notify(node, (*path, item))
@@ -168,7 +173,7 @@ class Progress:
             group.tries[item] = Tries(attempt, row.epoch, row.failed, row.lost)
         match row.state:
             case "succeeded":
-                if group.plan.keeps_value and row.value is not None:
+                if (group.plan.keeps_value or node in self._mapped) and row.value is not None:
                     self.values[node, self.key_of(node, path, item)] = row.value
                 group.succeeded += 1
                 self._item_done(group, item, SUCCEEDED)
@@ -222,6 +227,12 @@ class Progress:
         group = self.groups[node, key]
         return (max(group.n, 1 if group.because else 0), group.succeeded, group.failed, group.skipped)
 
+    def is_beyond(self, node: str, key: Path) -> bool:
+        """Whether more than is allowed has failed below the key: of a single instance, whether it has."""
+        if len(key) == self.plan.nodes[node].depth:
+            return self.counts(node, key)[2] > 0
+        return self.groups[node, key].beyond > 0
+
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _open_scope(self, name: str, path: Path) -> None:
@@ -261,6 +272,7 @@ class Progress:
     def _fail(self, group: Group, item: int) -> None:
         group.failed += 1
         if group.failed > group.plan.node.options.allow_failed:
+            group.beyond = group.failed
             self.has_failed = True
         self._item_done(group, item, FAILED)
 
@@ -283,6 +295,8 @@ class Progress:
         above.succeeded += group.succeeded
         above.failed += group.failed
         above.skipped += group.skipped
+        above.beyond += group.beyond
+        above.after_failure += group.after_failure
         above.done += 1
         if above.done == above.n:
             self._group_done(above)
@@ -332,7 +346,7 @@ class Progress:
         if scope.n >= 0:
             return
         because = self._verdicts.missing(scope.plan.scope.over, scope.path, scope.plan.needs)
-        n = self._verdicts.length_of(scope.plan.scope.over, scope.path) if because is None else None
+        n = self._lengths.of(scope.plan.scope, scope.path) if because is None else None
         if because is None and n is None:
             because = Because("upstream value cannot be mapped: it is neither a list nor a frame", after_failure=True)
             self.has_failed = True

@@ -1,14 +1,15 @@
-"""Whether a node may run at an instance, or why not; and how many items a map has. Questions only: nothing is changed."""
+"""Whether a node may run at an instance, or why not. Questions only: nothing is changed."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 from headrace.definitions.nodes import AnyInput, Choice, Const, Element, Mapping, Param, Ref, Sequence
 from headrace.runs.facts import Value
 from headrace.runs.group import Because
 from headrace.runs.path import Path
-from headrace.runs.plan import GraphPlan, Need, NodePlan
+from headrace.runs.plan import GraphPlan, Need, NodePlan, shared_scopes
 
 BRANCH_NOT_TAKEN = Because("branch not taken")
 
@@ -23,6 +24,7 @@ class State(Protocol):
     @property
     def groups(self) -> Any: ...
     def counts(self, node: str, key: Path) -> tuple[int, int, int, int]: ...
+    def is_beyond(self, node: str, key: Path) -> bool: ...
 
 
 class Verdicts:
@@ -62,14 +64,7 @@ class Verdicts:
         """Why this input cannot be had, or None."""
         match value:
             case Ref(node=name):
-                need = next(n for n in needs if n.upstream == name)
-                _, succeeded, failed, skipped = self._state.counts(name, where[: need.shared])
-                is_join = need.shared < self._state.plan.nodes[name].depth
-                if failed > (self._allowance(name) if is_join else 0):
-                    return _failed(f"upstream {name} failed")
-                if skipped and not succeeded and not failed:
-                    return self._skip_reason(name, where[: need.shared])
-                return None
+                return self._unmet(next(n for n in needs if n.upstream == name), where)
             case Choice(test=test, then=then, otherwise=otherwise):
                 truth = self._truth(test, where)
                 if truth is None:
@@ -84,6 +79,42 @@ class Verdicts:
                 return self.missing(self._state.plan.scopes[scope].scope.over, where, needs)
             case _:
                 return None
+
+    def _unmet(self, need: Need, where: Path) -> Because | None:
+        """Why what is needed of this task cannot be had, or None.
+
+        A list is had once what is missing from it is final: forgiven, or of a branch that was not taken. What else is
+        missing may come with a retry, and would move what others have made of the list.
+        """
+        name, key = need.upstream, where[: need.shared]
+        if self._state.is_beyond(name, key):
+            return _failed(f"upstream {name} failed")
+        is_join = need.shared < self._state.plan.nodes[name].depth
+        if is_join and self._state.groups[name, key].after_failure:
+            cause = next(
+                (before for before, at in self._before(need, where) if self._state.is_beyond(before, at)), None
+            )
+            if cause is not None:
+                return _failed(f"upstream {name} did not run for all items ({cause} failed)")
+        _, succeeded, failed, skipped = self._state.counts(name, key)
+        if skipped and not succeeded and not failed:
+            return self._skip_reason(name, key)
+        return None
+
+    def _before(self, need: Need, where: Path) -> Iterator[tuple[str, Path]]:
+        """Everything that comes before what is needed, with the place in which it bears upon it."""
+        plan = self._state.plan
+        scope = plan.nodes[need.upstream].node.scope[: need.shared]
+        seen, left = {need.upstream}, [need.upstream]
+        while left:
+            node = plan.nodes[left.pop()]
+            scopes = (plan.scopes[name] for name in node.node.scope)
+            needs = (*node.group_needs, *node.item_needs, *(n for s in scopes for n in s.needs))
+            for name in dict.fromkeys(n.upstream for n in needs):
+                if name not in seen:
+                    seen.add(name)
+                    left.append(name)
+                    yield name, where[: shared_scopes(plan.nodes[name].node.scope, scope)]
 
     def _skip_reason(self, name: str, key: Path) -> Because:
         plan = self._state.plan.nodes[name]
@@ -109,53 +140,6 @@ class Verdicts:
             case _:
                 return None
 
-    def length_of(self, over: AnyInput, path: Path) -> int | None:
-        """How many items a map over this input has; None where the value does not say."""
-        match over:
-            case Const(value=value):
-                return len(value) if isinstance(value, list | tuple) else None
-            case Param(name=name):
-                value = self._state.params.get(name)
-                return len(value) if isinstance(value, list | tuple) else None
-            case Sequence(items=items):
-                return len(items)
-            case Ref(node=name, item=element):
-                node = self._state.plan.nodes[name]
-                key = path[: _shared_depth(path, node)]
-                if node.depth > len(key):
-                    return self._state.counts(name, key)[1]
-                value = self._state.values[name, key]
-                return value.length if element is None else (value.lengths or ())[element]
-            case Element(scope=scope):
-                outer = self._state.plan.scopes[scope]
-                index = path[outer.depth - 1]
-                return self._element_length(outer.scope.over, path[: outer.depth - 1], index)
-            case _:
-                return None
-
-    def _element_length(self, over: AnyInput, path: Path, index: int) -> int | None:
-        match over:
-            case Const(value=value):
-                return len(value[index])
-            case Param(name=name):
-                return len(self._state.params[name][index])
-            case Ref(node=name, item=None):
-                node = self._state.plan.nodes[name]
-                key = path[: _shared_depth(path, node)]
-                if node.depth > len(key):
-                    return self._state.values[name, (*key, index)].length if node.depth == len(key) + 1 else None
-                lengths = self._state.values[name, key].lengths
-                return lengths[index] if lengths else None
-            case _:
-                return None
-
-    def _allowance(self, node: str) -> int:
-        return self._state.plan.nodes[node].node.options.allow_failed
-
 
 def _failed(why: str) -> Because:
     return Because(why, after_failure=True)
-
-
-def _shared_depth(path: Path, node: NodePlan) -> int:
-    return min(len(path), node.depth)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from headrace.errors import DisagreementError, HeadraceError, StoreError, SupersededError
-from headrace.executors.output import text_output
+from headrace.executors.output import take_standard_output
 from headrace.executors.tracebacks import show_originals
 from headrace.host.clock import SystemClock
 from headrace.host.doorbell import ring
@@ -65,7 +65,7 @@ class Waker:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Own the shards until SIGTERM, or until the engine that started this process is gone."""
     given = _parser().parse_args(arguments)
-    sys.stdout, sys.stderr = text_output(1), text_output(2)
+    take_standard_output()
     show_originals(Path(given.code_path), Path(given.root), given.project)
     waker = Waker(given.wake_fd)
     is_over: list[int] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,13 +42,13 @@ class Setup(NamedTuple):
 
 
 class Opened(NamedTuple):
-    """A project opened for a stream process. `since_us` is when its code was deployed: what is appended later is new."""
+    """A project opened for a stream process. `heads` are the ends of topics at its deploy: what lies beyond is new."""
 
     store: StreamStore
     holdings: Holdings
     loaded: Loaded
     locks: Path
-    since_us: int
+    heads: Mapping[str, Mapping[int, int]]
 
 
 class ProjectParts:
@@ -57,7 +57,7 @@ class ProjectParts:
     def __init__(
         self, opened: Opened, clock: Clock, *, wake: Callable[[], None] = lambda: None, load: Loader | None = None
     ) -> None:
-        self._store, self._holdings, self._loaded, self._locks, self._since_us = opened
+        self._store, self._holdings, self._loaded, self._locks, self._deployed = opened
         self._clock = clock
         self._log: Log = self._holdings.log
         self._sides = Sides(self._log)
@@ -129,7 +129,7 @@ class ProjectParts:
                 self._bound.want(reference)
             self._topics.update(code.sides)
             self._streams[name] = ProjectStream(
-                code, self._log, self._sides, self._shapes, self._bound, self._clock.now_us, self._since_us
+                code, self._log, self._sides, self._shapes, self._bound, self._clock.now_us, self._deployed
             )
         return self._streams[name]
 
@@ -165,11 +165,8 @@ class ProjectParts:
         if row is not None:
             state = trigger_steps.restored(place.name, definition, row.offsets, row.held, row.expired, topic.partitions)
         else:
-            heads = self._log.heads(topic.name)
-            offsets = tuple(
-                self._log.first_appended(topic, partition, self._since_us, heads.get(partition, 0))
-                for partition in range(topic.partitions)
-            )
+            heads = self._deployed.get(topic.name, {})
+            offsets = tuple(heads.get(partition, 0) for partition in range(topic.partitions))
             state = trigger_steps.fresh(place.name, definition, offsets)
         return TriggerOwner(state, topic, self._log, self._clock)
 

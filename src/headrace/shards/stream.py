@@ -65,15 +65,15 @@ class Records:
 class ProjectStream:
     """Implements `shards.batch.Stream` for all shards that a process owns of one stream.
 
-    `since_us` is when this code was deployed: what was appended later is new to it.
+    `deployed` are the ends of topics when this code was deployed: what lies beyond them is new to it.
     """
 
     def __init__(
         self, code: StreamCode, log: Log, sides: Sides, shapes: Shapes, bound: BoundValues, now_us: Callable[[], int],
-        since_us: int,
+        deployed: Mapping[str, Mapping[int, int]],
     ) -> None:  # fmt: skip
         self._code, self._log, self._sides, self._shapes, self._bound = code, log, sides, shapes, bound
-        self._now_us, self._since_us = now_us, since_us
+        self._now_us, self._deployed = now_us, deployed
 
     @property
     def is_shared(self) -> bool:
@@ -105,9 +105,11 @@ class ProjectStream:
             return 0, "start is earliest"
         if start != "now":
             return self._log.first_at(source, shard.shard, to_us(start), head), f"start is {start}"
-        bind = self._code.definition.bind.values()
-        moment_us = max([self._since_us, *(self._bound.since_us(reference) for reference in bind)])
-        return self._log.first_appended(source, shard.shard, moment_us, head), "start is now"
+        offset = self._deployed.get(source.name, {}).get(shard.shard, 0)
+        moments_us = [self._bound.since_us(reference) for reference in self._code.definition.bind.values()]
+        if moments_us:
+            offset = max(offset, self._log.first_appended(source, shard.shard, max(moments_us), head))
+        return offset, "start is now"
 
     def read(self, parts: Sequence[Part]) -> Read[Records]:
         places = tuple((part.shard.shard, part.todo.first, part.todo.end) for part in parts)

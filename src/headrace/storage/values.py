@@ -62,20 +62,23 @@ class Values:
         self._recent = RecentValues(cache_limit_bytes)
         self._written: list[str] = []
 
-    def encode(self, value: Any, *, prefix: str, what: str = "the value") -> Value:
+    def encode(self, value: Any, *, prefix: str, what: str = "the value", levels: int = 1) -> Value:
         """Store a value; files get `prefix` and a suffix. `what` names it in errors: "the result of task 'train'".
+        So many `levels` of maps go over it, and as deep its lengths are told.
 
         Raises `CodecError` where it cannot be stored, `StoreError` where the disk refuses; no file is left then.
         """
         self._written.clear()
         try:
-            return self._encode(value, prefix, what, 0)
+            stored = self._encode(value, prefix, what, 0)
         except RecursionError:  # a list that holds itself, which only pickle can store
             self._take_back()
-            return self._encode_pickle(value, prefix, what)
+            stored = self._encode_pickle(value, prefix, what)
         except BaseException:
             self._take_back()
             raise
+        lengths = shape_of(value, levels)
+        return msgspec.structs.replace(stored, lengths=tuple(lengths)) if isinstance(lengths, list) else stored
 
     def decode(self, value: Value) -> Any:
         """The stored value. Each call gives an object of its own (boosters are shared), so a task may change it.
@@ -118,7 +121,7 @@ class Values:
         else:
             found = self.decode(value)
         for index in indices:
-            found = found.row(index, named=True) if value.codec == "arrow" else found[index]
+            found = found.row(index, named=True) if hasattr(found, "row") else found[index]
         return found if type(found) in _IMMUTABLE else copy.deepcopy(found)
 
     def files(self, value: Value) -> Iterator[Value]:
@@ -162,12 +165,12 @@ class Values:
         return self._encode_pickle(value, prefix, what)
 
     def _encode_text(self, name: str, text: bytes, value: Any, prefix: str) -> Value:
-        length, lengths = length_of(value), lengths_of(value)
+        length = length_of(value)
         if len(text) <= self._inline_limit_bytes:
-            return Value(name, text.decode(), None, len(text), "", length, lengths)
+            return Value(name, text.decode(), None, len(text), "", length)
         path = f"{prefix}.json"
         self._put(path, text)
-        return Value(name, None, path, len(text), _digest(text), length, lengths)
+        return Value(name, None, path, len(text), _digest(text), length)
 
     def _encode_file(self, codec: Codec, value: Any, prefix: str, what: str) -> Value:
         if type(value) is bytes and len(value) * 4 <= self._inline_limit_bytes * 3:
@@ -299,15 +302,21 @@ def length_of(value: Any) -> int | None:
     return None
 
 
-def lengths_of(value: Any) -> tuple[int | None, ...] | None:
-    """What a map over each element expands to; None where no element has elements."""
-    if not isinstance(value, list | tuple):
-        return None
-    items = cast("list[Any]", value)
-    if _ELEMENTLESS.issuperset(map(type, items)):
-        return None
-    lengths = tuple(length_of(item) for item in items)
-    return None if lengths.count(None) == len(lengths) else lengths
+def shape_of(value: Any, levels: int) -> int | list[Any] | None:
+    """What a map over the value expands to, and where it is to be told deeper than one level, a list of the same of
+    its elements. A length where no element has elements, None where the value has none.
+
+    >>> shape_of([[[1, 2], [3]], []], 2), shape_of([[[1, 2], [3]], []], 3)
+    ([2, 0], [[2, 1], 0])
+    """
+    length = length_of(value)
+    if length is None or levels < 2 or hasattr(value, "row"):  # the rows of a frame are dicts
+        return length
+    items: Any = value if isinstance(value, list | tuple) else iter(value)
+    if isinstance(value, list | tuple) and _ELEMENTLESS.issuperset(map(type, cast("list[Any]", value))):
+        return length
+    shapes = [shape_of(item, levels - 1) for item in items]
+    return length if shapes.count(None) == length else shapes
 
 
 def _has_keys(value: Any) -> bool:

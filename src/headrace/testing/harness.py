@@ -166,7 +166,7 @@ class StreamHarness:
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _started(self) -> StreamRunner:
-        opened = Opened(self.store, self._holdings, self.loaded, self._settings.locks, since_us=0)
+        opened = Opened(self.store, self._holdings, self.loaded, self._settings.locks, heads={})
         parts = ProjectParts(opened, self._clock, load=self._load if self._models else None)
         runner = StreamRunner(self.store, parts, self._clock, name="test")
         runner.want(

@@ -27,7 +27,7 @@ from headrace.shards.files import shard_file
 from headrace.shards.project import Opened, ProjectParts
 from headrace.shards.runner import POLL_S, StreamRunner
 from headrace.store.sql.engine_store import EngineSqlStore
-from headrace.store.sql.reads.project import code as code_row
+from headrace.store.sql.reads.project import heads_at_deploy
 from headrace.streams.place import Place
 
 if TYPE_CHECKING:
@@ -137,9 +137,9 @@ class StreamProcess(Actor):
         loaded = world.codes[self._code]
         self._store = store = EngineSqlStore(world.settings.database)
         holdings = make_holdings(world.settings, store, loaded.project, self._code)
-        deployed = code_row(store.database, self._code)
-        since_us = deployed.at_us if deployed else world.clock.now_us()
-        opened = Opened(store, holdings, loaded, world.settings.locks, since_us)
+        opened = Opened(
+            store, holdings, loaded, world.settings.locks, heads_at_deploy(store.database, self._code) or {}
+        )
         name = f"stream process {world.entropy()}"
         self._runner = StreamRunner(store, ProjectParts(opened, world.clock), world.clock, name=name)
         self._runner.want(self._places)

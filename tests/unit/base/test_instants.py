@@ -54,6 +54,38 @@ def test_iso_is_as_short_as_it_is_exact(text: str) -> None:
     assert iso(to_us(text)) == text
 
 
+@pytest.mark.parametrize(
+    "instant",
+    [
+        "9999-12-31T23:59:59-05:00",
+        "0001-01-01T00:00+05:00",
+        datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-5))),
+    ],
+)
+def test_an_instant_that_leaves_the_years_on_its_way_to_utc_is_refused(instant: str | datetime) -> None:
+    with pytest.raises(ProjectError, match="years 1 to 9999 in UTC"):
+        to_us(instant)
+
+
+def test_the_first_and_the_last_instant_are_taken() -> None:
+    for text in ("0001-01-01T00:00Z", "9999-12-31T23:59:59.999999Z"):
+        assert iso(to_us(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("near", "days", "shown"),
+    [
+        ("9999-12-31", 1, "+10000-01-01T00:00Z"),
+        ("9996-12-31", 146_097 * 2, "+10796-12-31T00:00Z"),
+        ("0001-01-01", -1, "+0000-12-31T00:00Z"),
+        ("0001-01-01", -366, "+0000-01-01T00:00Z"),
+        ("0001-01-01", -367, "-0001-12-31T00:00Z"),
+    ],
+)
+def test_what_no_calendar_of_python_holds_is_written_all_the_same(near: str, days: int, shown: str) -> None:
+    assert iso(to_us(near) + days * 86_400_000_000) == shown
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.datetimes(timezones=st.just(UTC)))
 def test_every_instant_survives_the_way_there_and_back(moment: datetime) -> None:

@@ -219,4 +219,4 @@ def test_a_retry_is_asked_with_the_run_and_both_graphs_as_the_rows_have_them(rig
     assert [event.row and event.row.run for event in asked] == ["r1", "r1", "r1", None]
     assert [event.code for event in asked] == [None, "c1", "c0", None]
     names = [[graph and graph.nodes[0].name for graph in event.graphs] for event in asked]
-    assert names == [[None, None], ["a", "b"], ["a", "a"], [None, None]]
+    assert names == [["a", None], ["a", "b"], ["a", "a"], [None, None]]

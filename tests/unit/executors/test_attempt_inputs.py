@@ -181,6 +181,13 @@ class TestJoined:
             b.results.add("each", (index,), {"n": index})
         assert b.result("n") == [{"n": 1}, {"n": 2}, {"n": 10}]
 
+    def test_a_list_that_a_retry_may_add_to_is_read_anew(self, bench: Any):
+        b = bench(Ref("each"), options=Options(trigger_rule="all_done"))
+        b.results.add("each", (0,), "a")
+        assert b.result("n") == ["a"]
+        b.results.add("each", (1,), "b")
+        assert b.result("n") == ["a", "b"]
+
     def test_inner_maps_give_lists_of_lists_empty_ones_included(self, bench: Any):
         b = bench(Ref("inner"))
         b.results.scopes["inner"] = [(0,), (1,), (2,)]

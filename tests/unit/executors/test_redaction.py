@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,49 @@ def test_print_and_logging_of_a_run_in_process(tmp_path: Path, capsys: pytest.Ca
     shown = capsys.readouterr()
     assert PASSWORD not in text + shown.out + shown.err
     assert "MIIE" not in text + shown.out
+
+
+def test_handlers_made_before_a_run_in_process(tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", EARLIER_HANDLERS, str(tmp_path / "log"), PASSWORD],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert ran.stderr == f"INFO:app:with {MASK}\nto the original {MASK}\nbare {PASSWORD}\n"
+    assert ran.stdout == f"held {MASK}\nto the original {MASK}\n"
+
+
+EARLIER_HANDLERS = """
+import logging, sys
+from pathlib import Path
+from headrace.executors.output import LogFile, Tee
+from headrace.executors.redaction import conceal
+logging.basicConfig(level=logging.INFO)
+held, secret = logging.StreamHandler(sys.stdout), sys.argv[2]
+conceal(secret)
+with Tee(LogFile(Path(sys.argv[1]), "log")):
+    logging.getLogger("app").info("with %s", secret)
+    held.emit(logging.makeLogRecord({"msg": f"held {secret}"}))
+    for stream in (sys.__stderr__, sys.__stdout__):
+        print("to the original", secret, file=stream)
+print("bare", secret, file=sys.stderr)  # what does not run in Headrace is not its to change
+"""
+
+
+def test_the_original_streams_of_a_worker_conceal_too(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", ORIGINALS, str(tmp_path / "log"), PASSWORD], check=True)
+    assert (tmp_path / "log").read_text() == f"out {MASK}\nerr {MASK}\n"
+
+
+ORIGINALS = """
+import sys
+from pathlib import Path
+from headrace.executors.output import LogFile, ProcessOutput
+from headrace.executors.redaction import conceal
+conceal(sys.argv[2])
+output = ProcessOutput(LogFile(Path(sys.argv[1]), "log"))
+sys.__stdout__.write(f"out {sys.argv[2]}\\n")
+print("err", sys.argv[2], file=sys.__stderr__)
+"""
 
 
 def test_message_and_traceback_of_a_failed_attempt(new_bench: Any) -> None:

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from machine_driver import Driver, ended_row
 
 from headrace.data.facts import Part, TablePublished
-from headrace.definitions.nodes import Graph, Node
+from headrace.definitions.nodes import Const, Graph, Node, Options, Scope
 from headrace.definitions.project import PipelineDef, Project, Schedule, Updated
 from headrace.errors import HeadraceError, RefusedError
 from headrace.runs import facts as f
@@ -78,6 +78,15 @@ def test_a_retry_goes_on_with_another_code_whose_graph_is_the_same() -> None:
     drive.send(RetryAsked("r", "ann", row, "c2", (ONE, Graph(ONE.nodes)), 1))
     (retried,) = drive.of(f.RunRetried)
     assert (retried.run, retried.generation, retried.code) == ("r", 4, "c2")
+
+
+def test_a_retry_says_how_many_failures_each_map_forgives() -> None:
+    lenient = Options(allow_failed=2)
+    nodes = (Node("a", "task", "m:a", options=lenient), Node("b", "task", "m:b", scope=("s",), options=lenient))
+    drive = driver()
+    drive.send(RetryAsked("r", "ann", ROW, graphs=(Graph((*nodes, *OTHER.nodes), (Scope("s", Const([1])),)), None)))
+    (retried,) = drive.of(f.RunRetried)
+    assert retried.forgives == {"b": 2}, "a single task is no item of a map"
 
 
 # -- refusals ----------------------------------------------------------------------------------------------------------

@@ -233,6 +233,39 @@ def test_some_items_may_fail_where_the_author_allows_it() -> None:
     assert driver.ended.state == "succeeded"
 
 
+def in_a_map(*, allow_failed: int = 0, fails: tuple[tuple[int, int], ...] = ((0, 1),)) -> Driver:
+    """`total` joins what `late` makes of what `load` has loaded, in maps in maps of two items each."""
+    nodes = (
+        node("load", Element("inner"), scope=("outer", "inner"), allow_failed=allow_failed),
+        node("late", Ref("load"), scope=("outer", "inner")),
+        node("total", Ref("late")),
+    )
+    scopes = (Scope("outer", Const([[0, 1], [2, 3]])), Scope("inner", Element("outer"), ("outer",)))
+
+    def behave(start):
+        if start.node.name == "load" and (*start.path, start.item) in fails:
+            raise ValueError("bad file")
+
+    driver = Driver(Graph(nodes, scopes), behave)
+    driver.run()
+    return driver
+
+
+def test_a_list_waits_for_a_retry_where_something_before_it_has_failed() -> None:
+    driver = in_a_map()
+    assert "total" not in order(driver)
+    assert [(x.why, x.after_failure) for x in driver.of(f.NodeSkipped)] == [
+        ("upstream late did not run for all items (load failed)", True)
+    ]
+    assert driver.ended.state == "failed"
+
+
+def test_each_map_in_a_map_may_have_so_many_failures() -> None:
+    driver = in_a_map(allow_failed=1, fails=((0, 1), (1, 0)))
+    assert order(driver)[-1] == "total"
+    assert driver.ended.state == "succeeded"
+
+
 def test_a_cancelled_run_starts_nothing_more_and_ends() -> None:
     graph = Graph((node("a"), node("b", Ref("a"))))
     driver = Driver(graph, lambda s: 1)

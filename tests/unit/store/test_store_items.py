@@ -202,6 +202,13 @@ def test_a_retry_makes_what_did_not_succeed_pending_and_keeps_the_rest(run: Run)
     assert run.cell == (1, 2, 0, 0, 0)
 
 
+@pytest.mark.parametrize(("forgives", "stays"), [({"load": 1}, True), ({"load": 0}, False), ({"fit": 5}, False)])
+def test_a_failure_that_is_forgiven_stays_after_a_retry(run: Run, forgives: dict[str, int], stays: bool) -> None:
+    run.happens(started(), started(item=1), succeeded(item=1), failed(), RunEnded("r1", "failed", 30))
+    run.happens(RunRetried("r1", 2, 40, "ann", forgives=forgives))
+    assert (run.item.state, run.cell) == (("failed", (0, 1, 1, 0, 0)) if stays else ("pending", (0, 1, 0, 0, 0)))
+
+
 def test_a_retry_needs_an_ended_run_and_the_next_generation(run: Run) -> None:
     with pytest.raises(StoreError, match="disagree"):
         run.happens(RunRetried("r1", 2, 40, "ann"))

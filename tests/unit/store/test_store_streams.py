@@ -13,8 +13,17 @@ from headrace.data.facts import TopicAppended
 from headrace.errors import StoreError
 from headrace.models.facts import AliasMoved, VersionRegistered, WindowJudged
 from headrace.ports import Append
-from headrace.runs.facts import AttemptStarted, AttemptSucceeded, CursorMoved, RunCreated, RunEnded, Value
+from headrace.runs.facts import (
+    AttemptStarted,
+    AttemptSucceeded,
+    CodeDeployed,
+    CursorMoved,
+    RunCreated,
+    RunEnded,
+    Value,
+)
 from headrace.store.sql.reads import streams, topics, trace
+from headrace.store.sql.reads.project import heads_at_deploy
 from headrace.store.sql.reads.settled import unsettled
 from headrace.store.sql.store import SqlStore
 from headrace.streams.facts import (
@@ -201,3 +210,13 @@ def test_what_is_not_at_rest_is_named(store: SqlStore) -> None:
     judged = WindowJudged("drift", "delay", (0, 60), 1, 9, True, "", {}, "r1", 1)
     happens(store, CursorMoved("trigger:alert:events", 1), judged, RunEnded("r1", "succeeded", 9), log="engine")
     assert lines() == [f"request {asked} (run) is not answered"]
+
+
+def test_a_deploy_holds_the_ends_of_all_topics_at_its_moment_whatever_clocks_say(store: SqlStore) -> None:
+    happens(store, appended("flights", 4), appended("flights", 3, partition=2), log="clients")
+    happens(store, CodeDeployed("c1", msgspec.Raw(b"{}"), at_us=1), log="engine")
+    happens(store, appended("flights", 2), appended("late", 1), log="clients")
+    assert heads_at_deploy(store.database, "c1") == {"flights": {0: 4, 2: 3}}
+    happens(store, CodeDeployed("c1", msgspec.Raw(b"{}"), at_us=0), log="engine")
+    assert heads_at_deploy(store.database, "c1") == {"flights": {0: 6, 2: 3}, "late": {0: 1}}
+    assert heads_at_deploy(store.database, "c2") is None

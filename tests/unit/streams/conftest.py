@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 import pytest
 
@@ -13,11 +14,14 @@ from headrace.connectors.appends import append
 from headrace.connectors.holdings import Holdings
 from headrace.data.topic import Topic
 from headrace.graph.loaded import freeze
+from headrace.ports import Append
+from headrace.runs.facts import CodeDeployed
 from headrace.shards.project import Opened, ProjectParts
 from headrace.shards.runner import POLL_S, QUIET_US, StreamRunner
 from headrace.storage.local import LocalStorage
 from headrace.store.sql.engine_store import EngineSqlStore
 from headrace.store.sql.reads import streams as stream_rows
+from headrace.store.sql.reads.project import heads_at_deploy
 from headrace.streams.place import Place
 
 
@@ -60,9 +64,15 @@ class Harness:
         )
         self.log = self.holdings.log
 
+    def deploy(self) -> None:
+        """Rows that lie here are there before the code; without a deploy all rows come after it."""
+        deployed = CodeDeployed("c1", msgspec.Raw(b"{}"), self.clock.now_us())
+        self.store.commit([Append("engine", self.store.head("engine"), (deployed,))])
+
     def start(self, *places: Place) -> StreamRunner:
         self.places = list(places) or self.places
-        opened = Opened(self.store, self.holdings, self.loaded, self.folder / "locks", since_us=1)
+        heads = heads_at_deploy(self.store.database, "c1") or {}
+        opened = Opened(self.store, self.holdings, self.loaded, self.folder / "locks", heads)
         self.runner = StreamRunner(
             self.store, ProjectParts(opened, self.clock, load=self._load), self.clock, name="test"
         )

@@ -81,12 +81,13 @@ def test_batches_follow_each_other_without_gap_over_restarts(harness):
     assert batches[-1].end == 2011 == len(h.read(out))
 
 
-def test_now_means_what_is_appended_after_the_deploy(harness):
+def test_now_means_what_is_appended_after_the_deploy_though_the_clock_was_set_back(harness):
     events, out = source(), output()
     h = harness(stream(events, to=out, name="twice")(doubled))
-    h.clock.us = 0
+    h.clock.us = 5_000_000
     h.append(events, rows(5))
     h.clock.us = 1_000_000
+    h.deploy()
     h.append(events, [row(7)])
     h.start(Place("twice", 0))
     h.settle()

@@ -11,7 +11,7 @@ import xxhash
 
 from headrace.base.facts import Fact, encode
 from headrace.data.facts import Part, TablePublished, TopicCompleted
-from headrace.definitions.nodes import Graph, Node, Options, Ref
+from headrace.definitions.nodes import Const, Graph, Node, Options, Ref, Scope
 from headrace.definitions.project import ModelDef, OnMonitor, PipelineDef, Project, Schedule
 from headrace.models.facts import RetrainAsked, StreakMoved, WindowJudged
 from headrace.ports import Append
@@ -352,3 +352,31 @@ def test_a_detail_that_is_left_behind_or_told_by_another_digest_is_seen() -> Non
 
 def test_the_key_of_a_run_is_kept_for_ever() -> None:
     assert "D8" in audited(*INTACT, dropping(*INTACT), edit="UPDATE runs SET key = 'another'")
+
+
+JOINED = Graph(
+    (Node("load", "task", "m:l", scope=("s",)), Node("total", "task", "m:t", {"x": Ref("load")}), Node("c", "task", "m:c")),
+    (Scope("s", Const([1, 2])),),
+)
+
+
+def test_a_list_that_grows_after_a_task_was_given_it_is_seen() -> None:
+    def of(node: str, item: int, *, attempt: int = 1, fails: bool = False) -> tuple[Fact, Fact]:
+        start = f.AttemptStarted("r1", node, "", item, attempt, attempt, "w1#1", 1)
+        if fails:
+            return start, f.AttemptFailed("r1", node, "", item, attempt, attempt, 1, "ValueError")
+        return start, f.AttemptSucceeded("r1", node, "", item, attempt, attempt, 1, 1, f.Value("json", "1"))
+
+    history = (
+        f.LogTaken(1, "engine", 1), created(), f.MapExpanded("r1", "s", "", 2), *of("load", 0),
+        *of("load", 1, fails=True), *of("total", 0), *of("c", 0), f.RunEnded("r1", "failed", 1),
+        f.RunRetried("r1", 2, 1, "ann"), *of("load", 1, attempt=2), f.RunEnded("r1", "succeeded", 1),
+    )  # fmt: skip
+    store = EngineSqlStore(":memory:")
+    try:
+        store.commit([Append("engine", 0, history)])
+        project = Project("p", pipelines={"p": PipelineDef("p", "m:p", JOINED)})
+        found = audit(Evidence(store.database, {"c1": project}))
+    finally:
+        store.close()
+    assert {violation.number for violation in found} == {"E7", "E15"}

@@ -13,6 +13,7 @@ from headrace.base.facts import Fact, encode
 from headrace.data.facts import TopicAppended
 from headrace.errors import DisagreementError, SupersededError
 from headrace.ports import Append, Committed
+from headrace.runs.facts import CodeDeployed
 from headrace.store.sql.projector import CHANGES
 from headrace.store.sql.projector.work import Group, Work
 
@@ -93,7 +94,7 @@ def _insert(
 
 
 def _with_offsets(connection: sqlite3.Connection, facts: tuple[Fact, ...]) -> tuple[Fact, ...]:
-    """Give out offsets in the appending transaction, so commit order is offset order."""
+    """Give out offsets in the appending transaction, so commit order is offset order, for deploys too."""
     if not any(_lacks_offset(fact) for fact in facts):
         return facts
     next_offset: dict[tuple[str, int], int] = {}
@@ -107,12 +108,23 @@ def _with_offsets(connection: sqlite3.Connection, facts: tuple[Fact, ...]) -> tu
                     next_offset[place] = (connection.execute(sql, place).fetchone() or (0,))[0]
                 fact = msgspec.structs.replace(fact, first=next_offset[place])
             next_offset[place] = fact.first + fact.rows
+        elif isinstance(fact, CodeDeployed) and fact.heads is None:
+            fact = msgspec.structs.replace(fact, heads=_heads(connection))
         given.append(fact)
     return tuple(given)
 
 
 def _lacks_offset(fact: Fact) -> bool:
-    return type(fact) is TopicAppended and fact.first == -1
+    if type(fact) is TopicAppended:
+        return fact.first == -1
+    return type(fact) is CodeDeployed and fact.heads is None
+
+
+def _heads(connection: sqlite3.Connection) -> dict[str, dict[int, int]]:
+    heads: dict[str, dict[int, int]] = {}
+    for topic, partition, end in connection.execute("SELECT topic, partition, next FROM topic_parts ORDER BY 1, 2"):
+        heads.setdefault(topic, {})[partition] = end
+    return heads
 
 
 def _check_bodies(append: Append) -> None:

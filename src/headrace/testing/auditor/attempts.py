@@ -34,7 +34,9 @@ def started(book: Book, place: Place, run: RunFold, fact: f.AttemptStarted) -> I
     node = run.node(fact.node)
     if node is not None:
         yield from _allowed(place, run, node, item)
-        yield from _upstream(place, run, node, (*path, fact.item) if node.scope else ())
+        where = (*path, fact.item) if node.scope else ()
+        yield from _upstream(place, run, node, where)
+        yield from _elements(place, run, node, where)
 
 
 def _allowed(place: Place, run: RunFold, node: Node, item: Item) -> Iterator[Violation]:
@@ -83,18 +85,37 @@ def _upstream(place: Place, run: RunFold, node: Node, where: Path) -> Iterator[V
         states = list(run.states(above, where[:level]))
         if any(state not in ENDED for state in states):
             yield Violation("E7", "nothing starts before its upstreams have ended", f"{place}: {name} is {states}")
-        yield from _rule(place, node, above, level, states)
+        is_input = any(value == Ref(above.name) for value in node.inputs.values())
+        if node.options.trigger_rule == "all_success" and is_input:
+            yield from _rule(place, run, above, where[:level], states)
+            if level < len(above.scope):
+                path, item = (where[:-1], where[-1]) if where else ((), 0)
+                run.heard[node.name, path, item, above.name] = states.count("succeeded")
 
 
-def _rule(place: Place, node: Node, above: Node, level: int, states: list[str]) -> Iterator[Violation]:
-    is_input = any(value == Ref(above.name) for value in node.inputs.values())
-    if node.options.trigger_rule != "all_success" or not is_input:
-        return
-    bad = sum(state in ("failed", "cancelled") for state in states)
+def _rule(place: Place, run: RunFold, above: Node, key: Path, states: list[str]) -> Iterator[Violation]:
     # What may fail may be missing from a join; a single result cannot be had without success.
-    allowed = above.options.allow_failed if level < len(above.scope) else 0
-    if bad > allowed or (states and all(state == "skipped" for state in states)):
+    is_join = len(key) < len(above.scope)
+    is_bad = run.failed_beyond(above, key) if is_join else any(state in ("failed", "cancelled") for state in states)
+    if is_bad or (states and all(state == "skipped" for state in states)):
         yield Violation("E7", "by default upstreams have succeeded", f"{place}: {above.name} is {states}")
+
+
+def _elements(place: Place, run: RunFold, node: Node, where: Path) -> Iterator[Violation]:
+    """E15: a map over what another map has made goes over the same list for as long as it runs."""
+    assert run.graph is not None
+    for scope in run.graph.scopes:
+        above = run.node(scope.over.node) if isinstance(scope.over, Ref) and scope.over.item is None else None
+        if scope.name not in node.scope or above is None:
+            continue
+        outer = where[: len(scope.parent)]
+        key = outer[: shared(scope.parent, above.scope)]
+        n = run.scopes.get((scope.name, outer))
+        if len(key) < len(above.scope) and n is not None:
+            now = list(run.states(above, key)).count("succeeded")
+            if now != n:
+                found = f"{place}: {scope.name} has {n} items, and {above.name} {now} results"
+                yield Violation("E15", "the list that a map goes over stays", found)
 
 
 def _closes(place: Place, run: RunFold, fact: Any, state: str, **by: int) -> Iterator[Violation]:

@@ -28,7 +28,10 @@ class Item:
 
 @dataclass
 class RunFold:
-    """One run. `most`: how many runs of its pipeline may be at work at once."""
+    """One run. `most`: how many runs of its pipeline may be at work at once.
+
+    `heard`: (an item, a task before it) → how many results the list that it was given had.
+    """
 
     created: f.RunCreated
     log: str
@@ -44,6 +47,7 @@ class RunFold:
     skipped: set[tuple[str, Path]] = field(default_factory=set[tuple[str, Path]])
     scopes: dict[tuple[str, Path], int] = field(default_factory=dict[tuple[str, Path], int])
     pins: dict[str, Any] = field(default_factory=dict[str, Any])
+    heard: dict[tuple[str, Path, int, str], int] = field(default_factory=dict[tuple[str, Path, int, str], int])
 
     def node(self, name: str) -> Node | None:
         return next((n for n in self.graph.nodes if n.name == name), None) if self.graph else None
@@ -56,6 +60,14 @@ class RunFold:
         cell = self.cells.setdefault((node, path), [0, 0, 0, 0, 0])
         for name, change in by.items():
             cell[COUNTED.index(name)] += change
+
+    def failed_beyond(self, node: Node, prefix: Path) -> bool:
+        """Whether in one of its maps below a prefix more have failed than are allowed to."""
+        return any(
+            cell[COUNTED.index("failed")] > node.options.allow_failed
+            for (name, path), cell in self.cells.items()
+            if name == node.name and path[: len(prefix)] == prefix
+        )
 
     def states(self, node: Node, prefix: Path) -> Iterator[str]:
         """The states of all instances of a node below a prefix of map indices; "open" where they are not known yet."""

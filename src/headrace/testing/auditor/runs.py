@@ -12,6 +12,7 @@ from headrace.store.sql.connection import Database
 from headrace.testing.auditor import attempts, rows, witnessed
 from headrace.testing.auditor.evidence import Evidence, Place, Violation
 from headrace.testing.auditor.fold import ENDED, Book, Path, RunFold, path_of
+from headrace.testing.auditor.graphs import shared
 from headrace.testing.auditor.witness import Witness
 
 
@@ -104,14 +105,18 @@ def _retried(book: Book, place: Place, run: RunFold, fact: f.RunRetried) -> Iter
     run.is_ended, run.state, run.generation, run.cancelled_us = False, "running", fact.generation, None
     if fact.code:
         run.graph = book.graph(fact.code, run.created.pipeline)
-    for item in run.items.values():
-        if item.state != "succeeded":
-            item.state, item.failures, item.losses = "pending", 0, 0
     for cell in run.skipped:
         run.cells.pop(cell, None)
     run.skipped.clear()
-    for cell in run.cells.values():
-        cell[0] = cell[2] = cell[3] = cell[4] = 0
+    for (name, _), cell in run.cells.items():
+        node = run.node(name)
+        is_forgiven = node is not None and node.scope and cell[2] <= node.options.allow_failed
+        cell[0] = cell[3] = cell[4] = 0
+        cell[2] = cell[2] if is_forgiven else 0
+    for (name, path, _), item in run.items.items():
+        stays = item.state == "succeeded" or (item.state == "failed" and run.cells.get((name, path), [0] * 3)[2] > 0)
+        if not stays:
+            item.state, item.failures, item.losses = "pending", 0, 0
 
 
 def _ended(_book: Book, place: Place, run: RunFold, fact: f.RunEnded) -> Iterator[Violation]:
@@ -126,7 +131,23 @@ def _ended(_book: Book, place: Place, run: RunFold, fact: f.RunEnded) -> Iterato
         yield Violation("P1", "every run can go on from its rows", str(place))
     elif run.graph is not None and fact.by in ("tasks", "map"):
         yield from _verdict(place, run, fact)
+    if run.graph is not None:
+        yield from _still_so(place, run)
     run.is_ended, run.has_started, run.state = True, False, fact.state
+
+
+def _still_so(place: Place, run: RunFold) -> Iterator[Violation]:
+    """B1: the lists that tasks were given are as they were: no retry has added to what was made of them."""
+    for (name, path, number, upstream), heard in run.heard.items():
+        node, above = run.node(name), run.node(upstream)
+        item = run.items.get((name, path, number))
+        if node is None or above is None or item is None or item.state != "succeeded":
+            continue
+        where = (*path, number) if node.scope else ()
+        now = list(run.states(above, where[: shared(node.scope, above.scope)])).count("succeeded")
+        if now != heard:
+            found = f"{place}: {name} {where} was given {heard} of {upstream}, and there are {now}"
+            yield Violation("E15", "what a task was given stays as it was", found)
 
 
 def _verdict(place: Place, run: RunFold, fact: f.RunEnded) -> Iterator[Violation]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headrace.runs.facts import CodeDeployed, CursorMoved, EventRejected, LogTaken, PipelinePaused
 from headrace.store.sql.projector import news
-from headrace.store.sql.projector.work import Group, Work, disagreement
+from headrace.store.sql.projector.work import Group, Work, disagreement, text
 
 
 def log_taken(work: Work, group: Group[LogTaken]) -> None:
@@ -13,10 +13,10 @@ def log_taken(work: Work, group: Group[LogTaken]) -> None:
 
 
 def code_deployed(work: Work, group: Group[CodeDeployed]) -> None:
-    rows = [(f.code, bytes(f.project).decode(), f.at_us) for f in group.facts]
+    rows = [(f.code, bytes(f.project).decode(), f.at_us, text(f.heads or {})) for f in group.facts]
     work.change(
-        "INSERT INTO codes (code, project, at_us) VALUES (?, ?, ?)"
-        " ON CONFLICT (code) DO UPDATE SET project = excluded.project, at_us = excluded.at_us",
+        "INSERT INTO codes (code, project, at_us, heads) VALUES (?, ?, ?, ?) ON CONFLICT (code)"
+        " DO UPDATE SET project = excluded.project, at_us = excluded.at_us, heads = excluded.heads",
         rows,
         group,
     )

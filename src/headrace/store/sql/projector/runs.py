@@ -66,7 +66,10 @@ def run_cancelled(work: Work, group: Group[RunCancelled]) -> None:
 
 
 def run_retried(work: Work, group: Group[RunRetried]) -> None:
-    """What has not succeeded is pending again with its attempt number; failures and losses count from 0."""
+    """What has not succeeded is pending again with its attempt number; failures and losses count from 0.
+
+    Failures that are forgiven stay: what has been made of the others rests on it.
+    """
     work.flush()
     work.change(
         "UPDATE runs SET state = 'running', generation = ?, code = iif(? = '', code, ?), ended_us = NULL, started_us = NULL,"
@@ -75,16 +78,18 @@ def run_retried(work: Work, group: Group[RunRetried]) -> None:
         [(f.generation, f.code, f.code, f.run, f.generation - 1) for f in group.facts],
         group,
     )
-    runs = [(f.run,) for f in group.facts]
+    runs = [{"run": f.run, "forgives": text(f.forgives)} for f in group.facts]
     for sql in _RESET:
         work.connection.executemany(sql, runs)
 
 
+_FORGIVEN = "EXISTS (SELECT 1 FROM json_each(:forgives) f WHERE f.key = cells.node AND f.value >= cells.failed)"
 _RESET = (
+    "DELETE FROM cells WHERE run = :run AND is_skipped",
+    f"UPDATE cells SET running = 0, skipped = 0, cancelled = 0, failed = iif({_FORGIVEN}, failed, 0) WHERE run = :run",
     "UPDATE items SET state = 'pending', failures = 0, losses = 0, retry_at_us = NULL, why = NULL, after_failure = 0"
-    " WHERE run = ? AND state <> 'succeeded'",
-    "DELETE FROM cells WHERE run = ? AND is_skipped",
-    "UPDATE cells SET running = 0, failed = 0, skipped = 0, cancelled = 0 WHERE run = ?",
+    " WHERE run = :run AND state <> 'succeeded' AND NOT (state = 'failed' AND EXISTS (SELECT 1 FROM cells c"
+    " WHERE c.run = items.run AND c.node = items.node AND c.path = items.path AND c.failed > 0))",
 )
 
 

@@ -44,6 +44,12 @@ def code(db: Database, name: str) -> CodeRow | None:
     return CodeRow(rows[0][0], rows[0][1].encode(), rows[0][2]) if rows else None
 
 
+def heads_at_deploy(db: Database, code: str) -> dict[str, dict[int, int]] | None:
+    """Topic → partition → its end when that code was deployed; None where it never was. Empty partitions are left out."""
+    rows = db.read("SELECT heads FROM codes WHERE code = ?", (code,))
+    return msgspec.json.decode(rows[0][0], type=dict[str, dict[int, int]]) if rows else None
+
+
 def paused(db: Database) -> list[PausedRow]:
     """Every pipeline that was ever paused, with who did it last."""
     rows = db.read("SELECT pipeline, is_paused, by, at_us FROM paused ORDER BY pipeline")

@@ -54,7 +54,8 @@ _PROJECT = """
 CREATE TABLE codes (
     code TEXT PRIMARY KEY,
     project TEXT NOT NULL,
-    at_us INTEGER NOT NULL
+    at_us INTEGER NOT NULL,
+    heads TEXT NOT NULL DEFAULT '{}'
 ) WITHOUT ROWID;
 
 CREATE TABLE current_code (
