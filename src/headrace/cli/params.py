@@ -11,6 +11,7 @@ from headrace.base.near import near
 from headrace.data.window import Window
 from headrace.definitions.project import ParamDef, PipelineDef
 from headrace.errors import SettingsError
+from headrace.runs.asking import misfit
 
 _BOOLS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
@@ -79,6 +80,14 @@ def window_parameter(pipeline: PipelineDef) -> str | None:
 
 
 def _value(param: ParamDef, text: str) -> Any:
+    value = _parsed(param, text)
+    wanted = misfit(param, value)
+    if wanted is not None:
+        raise _unfit(param, wanted, text)
+    return value
+
+
+def _parsed(param: ParamDef, text: str) -> Any:
     try:
         match param.type:
             case "str":
@@ -93,9 +102,13 @@ def _value(param: ParamDef, text: str) -> Any:
                 return msgspec.json.decode(text)
     except (ValueError, KeyError, msgspec.DecodeError):
         words = {"int": "a whole number", "float": "a number", "bool": "true or false"}
-        raise SettingsError(
-            f"{param.name} is {words.get(param.type, 'JSON')}, got {text!r}",
-            where=f"--{param.name.replace('_', '-')}",
-            cure=f"{param.name}={msgspec.json.encode(param.default).decode()}" if not param.required else None,
-            code="HR1351",
-        ) from None
+        raise _unfit(param, words.get(param.type, "JSON"), text) from None
+
+
+def _unfit(param: ParamDef, wanted: str, text: str) -> SettingsError:
+    return SettingsError(
+        f"{param.name} is {wanted}, got {text!r}",
+        where=f"--{param.name.replace('_', '-')}",
+        cure=f"{param.name}={msgspec.json.encode(param.default).decode()}" if not param.required else None,
+        code="HR1351",
+    )

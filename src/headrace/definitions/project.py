@@ -99,7 +99,7 @@ AnyTrigger = Schedule | Updated | OnEvent | OnMonitor
 
 
 class ParamDef(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A parameter of a pipeline. `type` is str | int | float | bool | json; window and events have kinds of their own."""
+    """A parameter of a pipeline. `type` is str | int | float | bool | list | dict | json; window and events have their own kinds."""
 
     name: str
     type: str

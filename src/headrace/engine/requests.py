@@ -8,7 +8,7 @@ from headrace.definitions import project as definitions
 from headrace.definitions.nodes import Graph
 from headrace.ports import EngineStore, Request
 from headrace.runs.events import AliasAsked, CancelAsked, Event, PauseAsked, RequestSettled, RetryAsked, RunAsked
-from headrace.runs.rows import RunRow
+from headrace.runs.rows import RUN_LOGS, RunRow
 from headrace.runs.state import definition_of
 
 
@@ -65,7 +65,7 @@ def _run_key(request: Request) -> str:
 def _retry(request: Request, store: EngineStore, current: str) -> RetryAsked:
     name, by = request.body["run"], request.body.get("by", "somebody")
     row, code = store.run_row(name), request.body.get("code")
-    if row is None:
+    if row is None or row.log.startswith(RUN_LOGS):  # the code of what ran elsewhere need not have been deployed
         return RetryAsked(name, by, row, request=request.id)
     code = current if code == "current" else code
     then, now = _graph(row, row.code, store), None if code is None else _graph(row, code, store)

@@ -167,9 +167,8 @@ class Tee:
     def __enter__(self) -> None:
         self._before = (sys.stdout, sys.stderr)
         self._own = tuple(_text(_Copy(self._log, shown)) for shown in self._before)
-        for stream in {
-            id(s): s for s in (*self._before, sys.__stdout__, sys.__stderr__) if hasattr(s, "__dict__")
-        }.values():
+        streams = (*self._before, sys.__stdout__, sys.__stderr__)
+        for stream in {id(s): s for s in streams if s is not None and hasattr(s, "__dict__")}.values():
             self._concealing.enter_context(_concealed(stream))
         sys.stdout, sys.stderr = self._own
         logging.getLogger().addHandler(self._handler)

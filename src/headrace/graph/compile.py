@@ -40,8 +40,7 @@ from headrace.graph.task import Task
 if TYPE_CHECKING:
     from headrace.data.recording import Dataset
 
-_PARAM_TYPES = {str: "str", int: "int", float: "float", bool: "bool"}
-_JSON = (list, dict, Any, object)
+_PARAM_TYPES = {str: "str", int: "int", float: "float", bool: "bool", list: "list", dict: "dict"}
 
 
 @dataclass(frozen=True)
@@ -127,11 +126,11 @@ def _param_type(annotation: Any) -> str | None:
     parts = [part for part in typing.get_args(annotation) if part is not type(None)]
     if origin is Literal:
         return _PARAM_TYPES.get(type(parts[0]))
-    if origin is not None and origin not in _JSON:
+    if origin is not None and origin not in (list, dict):
         return _param_type(parts[0]) if len(parts) == 1 and type(None) in typing.get_args(annotation) else None
-    if annotation is None or annotation in _JSON or origin in _JSON:
+    if annotation is None or annotation in (Any, object):
         return "json"
-    return _PARAM_TYPES.get(annotation)
+    return _PARAM_TYPES.get(origin or annotation)
 
 
 def _bad_param(pipeline: Pipeline[..., Any], name: str, message: str, cure: str) -> GraphError:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any, cast
 
 import msgspec
 
 from headrace.base.instants import iso
-from headrace.definitions.project import OnEvent, PipelineDef
+from headrace.definitions.project import OnEvent, ParamDef, PipelineDef
 from headrace.errors import NotFoundError, RefusedError
 from headrace.runs import events as e
 from headrace.runs import facts as f
@@ -134,7 +135,7 @@ def check_events(definition: PipelineDef) -> None:
 
 
 def check_params(definition: PipelineDef, params: dict[str, Any]) -> None:
-    """Raises RefusedError for a parameter that the pipeline does not take, and for one that it needs."""
+    """Raises RefusedError for a parameter that the pipeline does not take, one that it needs, and one that does not fit."""
     known = {p.name: p for p in definition.params if p.kind == "value"}
     for name in params:
         if name not in known:
@@ -146,3 +147,38 @@ def check_params(definition: PipelineDef, params: dict[str, Any]) -> None:
     missing = [p.name for p in known.values() if p.required and p.name not in params]
     if missing:
         raise RefusedError(f"{definition.name} needs {', '.join(missing)}", cure=f"give {missing[0]}=…", code="HR3021")
+    for name, value in params.items():
+        wanted = misfit(known[name], value)
+        if wanted is not None:
+            raise RefusedError(
+                f"{name} of {definition.name} is {wanted}, got {value!r:.80}", cure=f"give {wanted}", code="HR3023"
+            )
+
+
+def misfit(param: ParamDef, value: Any) -> str | None:
+    """What was wanted instead of the value; None where it fits.
+
+    Parameters are kept as JSON, which has no nan and no infinity: they would come to the task as None.
+
+    >>> misfit(ParamDef("rate", "float"), float("nan")), misfit(ParamDef("sizes", "list"), [1])
+    ('a finite number', None)
+    """
+    if not _is_finite(value):
+        return "a finite number" if isinstance(value, float) else "made of finite numbers"
+    if value is None and not param.required and param.default is None:
+        return None
+    if param.type == "list" and not isinstance(value, list | tuple):
+        return "a list"
+    return "a dict" if param.type == "dict" and not isinstance(value, dict) else None
+
+
+def _is_finite(value: Any) -> bool:
+    match value:
+        case float():
+            return math.isfinite(value)
+        case list() | tuple():
+            return all(map(_is_finite, cast("Iterable[Any]", value)))
+        case dict():
+            return all(map(_is_finite, cast("dict[Any, Any]", value).values()))
+        case _:
+            return True

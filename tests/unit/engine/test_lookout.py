@@ -215,8 +215,11 @@ def test_a_retry_is_asked_with_the_run_and_both_graphs_as_the_rows_have_them(rig
     for how in ({}, {"code": "current"}, {"code": "c0"}):
         rig.ask("retry", run="r1", **how)
     rig.ask("retry", run="nobody")
+    elsewhere = RunCreated("r2", "p", "never deployed", "k2", "process", 1)
+    rig.store.commit([Append("run:1-a", 0, (elsewhere,))])
+    rig.ask("retry", run="r2")
     asked = [event for event in rig.look() if isinstance(event, RetryAsked)]
-    assert [event.row and event.row.run for event in asked] == ["r1", "r1", "r1", None]
-    assert [event.code for event in asked] == [None, "c1", "c0", None]
+    assert [event.row and event.row.run for event in asked] == ["r1", "r1", "r1", None, "r2"]
+    assert [event.code for event in asked] == [None, "c1", "c0", None, None]
     names = [[graph and graph.nodes[0].name for graph in event.graphs] for event in asked]
-    assert names == [["a", None], ["a", "b"], ["a", "a"], [None, None]]
+    assert names == [["a", None], ["a", "b"], ["a", "a"], [None, None], [None, None]]

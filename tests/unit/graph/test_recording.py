@@ -480,7 +480,7 @@ def test_a_definition_is_the_same_in_every_recording():
     assert [(p.name, p.type, p.kind, p.required) for p in a.params] == [
         ("window", "json", "window", True),
         ("rounds", "int", "value", False),
-        ("names", "json", "value", False),
+        ("names", "list", "value", False),
     ]
 
 

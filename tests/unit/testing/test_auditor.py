@@ -355,7 +355,11 @@ def test_the_key_of_a_run_is_kept_for_ever() -> None:
 
 
 JOINED = Graph(
-    (Node("load", "task", "m:l", scope=("s",)), Node("total", "task", "m:t", {"x": Ref("load")}), Node("c", "task", "m:c")),
+    (
+        Node("load", "task", "m:l", scope=("s",)),
+        Node("total", "task", "m:t", {"x": Ref("load")}),
+        Node("c", "task", "m:c"),
+    ),
     (Scope("s", Const([1, 2])),),
 )
 

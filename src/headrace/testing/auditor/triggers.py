@@ -45,7 +45,8 @@ class TriggerCheck:
                 yield from self._answered(place, key)
             case TriggerSuppressed(key=key) if not key.startswith(BY_WINDOW):
                 yield from self._answered(place, key)
-            case RetrainAsked(accepted=True, key=key) if key and not key.startswith(BY_SLOT):  # its run has the key of the training
+            # Its run has the key of the training.
+            case RetrainAsked(accepted=True, key=key) if key and not key.startswith(BY_SLOT):
                 yield from self._answered(place, key)
             case TriggerFired() as fired:
                 key = f"event:{fired.pipeline}:{fired.slug}:{fired.key}"
