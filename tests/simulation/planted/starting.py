@@ -11,7 +11,7 @@ import pytest
 
 from headrace.data.facts import TablePublished
 from headrace.engine.lookout import Lookout
-from headrace.errors import RefusedError
+from headrace.errors import HeadraceError, RefusedError
 from headrace.runs import asking, machine
 from headrace.runs import facts as f
 from headrace.runs.desks import Desks
@@ -79,12 +79,13 @@ def the_same_key_is_another_run(patch: pytest.MonkeyPatch) -> None:
 
 @plant("requests")
 def a_refused_request_gets_no_answer(patch: pytest.MonkeyPatch) -> None:
-    answered = machine.answered
+    reject = machine.Machine._reject
 
-    def silent(state: Any, request: Any, answer: Any, status: str = "done") -> Any:
-        return answered(state, None if status == "refused" else request, answer, status)
+    def silent(self: Any, event: Any, error: Exception) -> None:
+        if getattr(event, "request", None) is None or not isinstance(error, HeadraceError):
+            reject(self, event, error)
 
-    patch.setattr(machine, "answered", silent)
+    patch.setattr(machine.Machine, "_reject", silent)
 
 
 @plant("runs in process")
