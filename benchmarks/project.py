@@ -68,6 +68,13 @@ class Project:
             self.engine.wait(30)
             self.engine = None
 
+    def kill(self) -> None:
+        """End the engine as a crash would: kill -9."""
+        assert self.engine is not None
+        self.engine.kill()
+        self.engine.wait(30)
+        self.engine = None
+
     # -- asking --------------------------------------------------------------------------------------------------
 
     def ask(self, pipeline: str, **params: Any) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-SECONDS, MIB, CORES = "s", "MiB", "cores"
+SECONDS, MIB, CORES, ATTEMPTS = "s", "MiB", "cores", "attempts"
 ROWS_PER_S, ROWS_PER_CORE_S = "rows/s", "rows/core-s"
 _MORE_IS_BETTER = (ROWS_PER_S, ROWS_PER_CORE_S)
 

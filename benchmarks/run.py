@@ -21,8 +21,8 @@ from benchmarks.project import Project, project
 from benchmarks.result import Line, line
 
 SCENARIOS = (
-    "limits", "imports", "start", "idle", "chain", "fan_out", "trigger", "many_runs", "frame", "stream_log",
-    "stream_latency", "event_run", "growth", "churn", "crowd",
+    "limits", "imports", "start", "idle", "chain", "fan_out", "recovery", "trigger", "many_runs", "frame",
+    "stream_log", "stream_latency", "event_run", "growth", "churn", "crowd",
 )  # fmt: skip
 
 
