@@ -27,7 +27,7 @@ chaos: .venv/dev.stamp  ## kill and pause real processes under load: make chaos 
 	$(BIN)/python -m headrace.testing.chaos --minutes $(or $(MINUTES),5) --seed $(or $(SEED),1)
 
 clean:
-	rm -rf .venv build dist headrace-demo
+	rm -rf .venv build dist
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Headrace needs Python 3.11 or newer; try  make PYTHON=python3.12 …")'

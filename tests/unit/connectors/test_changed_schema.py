@@ -8,23 +8,8 @@ from typing import Any
 import pytest
 
 from headrace.connectors.appends import append, appends, prepare_json
-from headrace.connectors.log import Log
 from headrace.definitions.project import TopicDef
 from headrace.errors import SchemaError
-from headrace.store.sql.reads import topics
-from headrace.store.sql.store import SqlStore
-
-
-@pytest.fixture
-def store():
-    opened = SqlStore(":memory:")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def log(store):
-    return Log(store.database, topics)
 
 
 def declared(word: str) -> TopicDef:

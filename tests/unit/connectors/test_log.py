@@ -30,18 +30,6 @@ FLIGHTS = TopicDef(
 )
 
 
-@pytest.fixture
-def store():
-    opened = SqlStore(":memory:")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def log(store):
-    return Log(store.database, topics)
-
-
 def flight(n: int, minute: int = 0, **more: object) -> dict[str, object]:
     return {"id": f"UA-{n}", "announced": datetime(2013, 1, 1, 0, minute, tzinfo=UTC), "delay": n / 2, **more}
 

@@ -25,18 +25,6 @@ FIRST = TopicDef(name="t", schema={"id": "str", "n": "int"}, required=("id",), k
 SECOND = TopicDef(name="t", schema={"id": "str", "n": "float", "more": "str"}, required=("id",), key="id", partitions=1)
 
 
-@pytest.fixture
-def store():
-    opened = SqlStore(":memory:")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def log(store):
-    return Log(store.database, topics)
-
-
 def append_json(store: SqlStore, topic: TopicDef, lines: list[bytes], at_us: int) -> None:
     store.commit([appends("clients", prepare_json(topic, lines, at_us))])
 

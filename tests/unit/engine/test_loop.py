@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,13 +13,6 @@ from engine_rig import Rig
 from headrace.errors import StoreError
 from headrace.runs import events as e
 from headrace.store.sql.engine_store import EngineSqlStore
-
-
-@pytest.fixture
-def store() -> Iterator[EngineSqlStore]:
-    opened = EngineSqlStore(":memory:")
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

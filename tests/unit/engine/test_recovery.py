@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +35,6 @@ from headrace.testing.clock import FakeClock
 @hr.pipeline(schedule="@daily", catchup=True, start="1969-12-01")
 def daily() -> None:
     other()
-
-
-@pytest.fixture
-def store() -> Iterator[EngineSqlStore]:
-    opened = EngineSqlStore(":memory:")
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

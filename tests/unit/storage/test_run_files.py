@@ -80,5 +80,6 @@ def test_old_logs_go_unless_somebody_writes_them(files: LocalRunFiles, tmp_path:
     assert [path.name for path in logs.iterdir()] == ["young.log"]
 
 
-def test_without_a_folder_of_logs_there_is_nothing_to_do(files: LocalRunFiles) -> None:
+def test_without_a_folder_of_logs_there_is_nothing_to_do(files: LocalRunFiles, tmp_path: Path) -> None:
     files.drop_logs(100)
+    assert not (tmp_path / "logs").exists()
