@@ -28,7 +28,7 @@ from headrace.store.sql.reads import topics
 
 T = TypeVar("T")
 COMMAND = (sys.executable, "-m", "headrace.cli.main")
-PATIENCE_S = 40.0
+PATIENCE_S = 120.0  # never reached where all is well, however slow and busy the machine
 POLL_S = 0.005
 WITNESS = '''
 import os, time
@@ -47,7 +47,7 @@ def sign(item):
 
 def wait_for(name):
     """Until the test makes the file: as long as it takes, but not for ever."""
-    until = time.monotonic() + 60
+    until = time.monotonic() + 600
     while not (HERE / name).exists():
         assert time.monotonic() < until, f"nobody made {name}"
         time.sleep(0.005)
@@ -64,6 +64,23 @@ class Entry(NamedTuple):
     token: int
     key: str
     pid: int
+
+
+def freeze(pid: int) -> None:
+    """Stop the process and wait until it stands: the signal alone lets its threads go on for a while."""
+    os.kill(pid, signal.SIGSTOP)
+    patience = time.monotonic() + PATIENCE_S
+    while not all(is_stopped(thread) for thread in Path(f"/proc/{pid}/task").iterdir()):
+        assert time.monotonic() < patience, f"process {pid} does not stop"
+        time.sleep(POLL_S)
+
+
+def is_stopped(thread: Path) -> bool:
+    """Whether it stands, or has ended meanwhile."""
+    try:
+        return (thread / "stat").read_text().rpartition(")")[2].split()[0] in "TZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 class Living:
@@ -114,11 +131,11 @@ class Living:
     def stop(self) -> int:
         assert self.engine is not None
         self.engine.terminate()
-        return self.engine.wait(20)
+        return self.engine.wait(PATIENCE_S)
 
     def said(self) -> str:
         log = self.root / "engine.log"
-        return log.read_text() if log.exists() else ""
+        return log.read_text(errors="replace") if log.exists() else ""  # it may end amid a letter
 
     def processes(self, mark: str = "") -> list[int]:
         """Pids of all living processes that descend from this project's engines and have `mark` in their command."""
@@ -135,7 +152,7 @@ class Living:
                 continue  # it ended while we looked
         return sorted(found)
 
-    def command(self, *words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    def command(self, *words: str, timeout: float = PATIENCE_S) -> subprocess.CompletedProcess[str]:
         """`headrace …` in the project."""
         return subprocess.run(
             [*COMMAND, *words], cwd=self.root, env=self.environment, capture_output=True, text=True, timeout=timeout,
@@ -194,7 +211,8 @@ class Living:
 
     def ledger(self, task: str | None = None) -> list[Entry]:
         path = self.root / "ledger"
-        lines = path.read_text().splitlines() if path.exists() else []
+        text = path.read_text() if path.exists() else ""
+        lines = text[: text.rfind("\n") + 1].splitlines()  # what is just being written is not there yet
         entries = [msgspec.convert(line.split("|"), Entry, strict=False) for line in lines]
         return [entry for entry in entries if task in (None, entry.task)]
 

@@ -36,6 +36,7 @@ INTERESTING = (
     "the wall clock went forward",
     "a running run was cancelled",
     "an attempt stopped when it was told",
+    "attempts behind a long one went back",
     "a row was given up after deaths",
     "an old stream process was refused",
     "a stream process came back",

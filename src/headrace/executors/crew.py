@@ -18,6 +18,7 @@ from headrace.executors.protocol import (
     PinAnswer,
     PinAsked,
     Ready,
+    Returned,
     Start,
     Stop,
     Upstream,
@@ -137,6 +138,8 @@ def event_of(worker: str, message: FromWorker) -> e.Event | None:
             )
         case PinAsked():
             return e.PinAsked(worker, message.serial, message.dataset, message.pin)
+        case Returned():
+            return e.AttemptsReturned(worker, message.serials, message.serial, message.running_us)
         case Ready():
             return e.WorkerReady(worker)
         case Broken():

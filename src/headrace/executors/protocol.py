@@ -123,5 +123,13 @@ class PinAsked(msgspec.Struct, frozen=True, array_like=True, tag=5):
     pin: Any
 
 
+class Returned(msgspec.Struct, frozen=True, array_like=True, tag=6):
+    """What the worker was given and has not begun, since `serial` runs for so long already: others may do it sooner."""
+
+    serials: tuple[int, ...]
+    serial: int
+    running_us: int
+
+
 ToWorker = Setup | Start | PinAnswer | Cancel | Stop
-FromWorker = Ready | Broken | Done | Failed | PinAsked
+FromWorker = Ready | Broken | Done | Failed | PinAsked | Returned

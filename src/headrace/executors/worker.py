@@ -13,7 +13,6 @@ import signal
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -23,6 +22,7 @@ import msgspec
 
 from headrace.errors import RefusedError
 from headrace.executors.attempt import AttemptCancelled, AttemptRunner, failure
+from headrace.executors.backlog import Backlog
 from headrace.executors.channel import Channel
 from headrace.executors.limits import Limits
 from headrace.executors.output import LogFile, ProcessOutput
@@ -34,14 +34,14 @@ from headrace.host.failpoints import reach
 
 
 class Worker:
-    """Works through its queue in the order of its serials."""
+    """Works through its backlog in the order of the serials."""
 
     def __init__(self, channel: Channel, slot: Slot, output: ProcessOutput, runner: AttemptRunner) -> None:
         self._channel = channel
         self._slot = slot
         self._output = output
         self._runner = runner
-        self._queue: deque[Start] = deque()
+        self._backlog = Backlog(slot, channel.send)
         self._cancelled: set[int] = set()
         self._answers: dict[tuple[int, str], PinAnswer] = {}
         self._asking = threading.Lock()
@@ -58,12 +58,12 @@ class Worker:
         """Work through these messages and all that follow, until told to stop."""
         self._take(first)
         while True:
-            while not self._queue:
+            while (start := self._backlog.take()) is None:
                 if self._is_stopping:
                     self._channel.flush()
                     return
                 self._take(self._channel.receive())
-            self._run(self._queue.popleft())
+            self._run(start)
             if self._is_limited:  # what waits was not begun, and goes to another worker
                 self._channel.flush()
                 return
@@ -90,7 +90,7 @@ class Worker:
             report = msgspec.structs.replace(report, log=span)
         self._slot.end()
         reach("worker.before_report")
-        self._channel.report(report, _now_us(), more=bool(self._queue))
+        self._channel.report(report, _now_us(), more=bool(self._backlog))
 
     def _ask(self, serial: int, dataset: str, pin: Any) -> Any:
         """What the run reads of the dataset. Any thread of the task may ask."""
@@ -113,7 +113,7 @@ class Worker:
         for message in messages:
             match message:
                 case Start():
-                    self._queue.append(message)
+                    self._backlog.put(message)
                 case Cancel(serial=serial):
                     self._cancel(serial)
                 case PinAnswer(serial=serial, dataset=dataset):
@@ -124,10 +124,8 @@ class Worker:
                     raise AssertionError(f"a worker does not understand {message!r}")
 
     def _cancel(self, serial: int) -> None:
-        waiting = next((start for start in self._queue if start.serial == serial), None)
-        if waiting is not None:
-            self._queue.remove(waiting)
-            self._channel.report(failure(serial, AttemptCancelled(), 0), _now_us(), more=bool(self._queue))
+        if self._backlog.remove(serial):
+            self._channel.report(failure(serial, AttemptCancelled(), 0), _now_us(), more=bool(self._backlog))
         elif serial == self._serial:
             self._cancelled.add(serial)
 

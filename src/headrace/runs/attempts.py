@@ -60,6 +60,14 @@ def on_errored(state: State, event: e.AttemptErrored, heard: Heard) -> Iterator[
             yield failure(state, active, flight, event.error, event.detail, event.log, retryable=event.retryable)
 
 
+def on_returned(state: State, heard: Heard) -> Iterator[Outcome]:
+    for active, flight, _ in _of_open_runs(state, heard):
+        if active.is_cancelled:
+            yield f.AttemptCancelled(*_place(flight), state.now_us)
+        else:
+            yield f.AttemptReturned(*_place(flight))
+
+
 def on_timeout(state: State, due: TimeoutDue, heard: Heard) -> Iterator[Outcome]:
     for active, flight, _ in _of_open_runs(state, heard):
         error = f"TimeoutError: the attempt took longer than its timeout of {(flight.timeout_us or 0) / 1e6:g} s"

@@ -24,6 +24,8 @@ def decide(state: State, event: e.Event | t.Deadline, heard: Heard) -> Iterator[
             yield from attempts.on_done(state, event, heard)
         case e.AttemptErrored():
             yield from attempts.on_errored(state, event, heard)
+        case e.AttemptsReturned():
+            yield from attempts.on_returned(state, heard)
         case e.PinAsked():
             yield from attempts.on_pin(state, event)
         case e.WorkerDied():

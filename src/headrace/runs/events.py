@@ -139,6 +139,16 @@ class AttemptErrored:
 
 
 @dataclass(frozen=True, slots=True)
+class AttemptsReturned:
+    """A worker gives back what it has not begun, since the attempt `serial` runs for `running_us` already."""
+
+    worker: str
+    serials: tuple[int, ...]
+    serial: int
+    running_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class PinAsked:
     """An attempt reads a dataset for the first time; `pin` is what it would be now."""
 
@@ -225,6 +235,7 @@ Event = (
     | WorkerDied
     | AttemptDone
     | AttemptErrored
+    | AttemptsReturned
     | PinAsked
     | TriggerSeen
     | UpdateSeen

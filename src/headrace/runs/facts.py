@@ -195,7 +195,7 @@ class AttemptLost(Fact, frozen=True):
 
 
 class AttemptReturned(Fact, frozen=True):
-    """The attempt was handed over but had not begun when its worker went: it goes back with the same number."""
+    """The attempt was handed over but not begun, and its worker went or is long in another: it keeps its number."""
 
     lasting: ClassVar[bool] = False
     run: str

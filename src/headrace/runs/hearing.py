@@ -41,6 +41,8 @@ def hear(state: State, event: e.Event | t.Deadline) -> Heard:
             return heard
         case e.AttemptErrored():
             return _report(state, event.worker, event.serial)
+        case e.AttemptsReturned():
+            return _returned(state, event)
         case e.WorkerReady():
             worker = state.pool.workers.get(event.worker)
             if worker is not None:
@@ -74,6 +76,18 @@ def _report(state: State, worker_name: str, serial: int) -> Heard:
     worker = state.pool.workers.get(worker_name)
     flight = worker.take(serial, state.mono_us) if worker is not None else None
     return NOTHING if flight is None else Heard(((serial, flight),))
+
+
+def _returned(state: State, event: e.AttemptsReturned) -> Heard:
+    """What it is in takes longer than was reckoned with, and so may the next of that task."""
+    worker = state.pool.workers.get(event.worker)
+    if worker is None:
+        return NOTHING
+    running = worker.lengthen(event.serial, event.running_us)
+    if running is not None and running.run in state.runs:
+        state.pool.measured(state.runs[running.run].pipeline, running.node, event.running_us)
+    back = ((serial, worker.take(serial, state.mono_us)) for serial in event.serials)
+    return Heard(tuple((serial, flight) for serial, flight in back if flight is not None))
 
 
 def _death(state: State, event: e.WorkerDied) -> Heard:

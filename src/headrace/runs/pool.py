@@ -55,6 +55,14 @@ class WorkerState:
         self.flights[serial] = flight
         self.load_us += flight.expected_us
 
+    def lengthen(self, serial: int, running_us: int) -> Flight | None:
+        """The flight that takes so long already; None for one that nobody waits for."""
+        flight = self.flights.get(serial)
+        if flight is not None and running_us > flight.expected_us:
+            self.load_us += running_us - flight.expected_us
+            flight.expected_us = running_us
+        return flight
+
     def take(self, serial: int, mono_us: int) -> Flight | None:
         """The flight that ended; None for a report that nobody waits for."""
         flight = self.flights.pop(serial, None)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from headrace.runs import applying, attempts, commands, handout, lanes, machine, pool, progress, timers
+from headrace.runs import applying, attempts, commands, handout, hearing, lanes, machine, pool, progress, timers
 from headrace.runs import facts as f
 from headrace.runs.publishing import TableDesk
 from headrace.runs.verdict import Verdicts
@@ -21,6 +21,12 @@ from planted.registry import plant
 def lost_attempts_do_not_count(patch: pytest.MonkeyPatch) -> None:
     loss = attempts.loss
     patch.setattr(attempts, "loss", lambda *about: msgspec.structs.replace(loss(*about), ends=False))
+
+
+@plant("execution")
+def some_of_what_a_worker_gives_back_is_forgotten(patch: pytest.MonkeyPatch) -> None:
+    returned = hearing._returned
+    patch.setattr(hearing, "_returned", lambda state, event: returned(state, replace(event, serials=event.serials[1:])))
 
 
 @plant("execution")

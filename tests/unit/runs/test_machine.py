@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from machine_driver import Driver
+from machine_driver import Driver, value
 
 from headrace.definitions.nodes import Choice, Condition, Const, Element, Graph, Node, Options, Param, Ref, Scope
 from headrace.runs import facts as f
-from headrace.runs.events import CancelAsked, RunAsked, WorkerDied
+from headrace.runs.events import AttemptDone, AttemptsReturned, CancelAsked, RunAsked, WorkerDied
+from headrace.runs.pool import CREDIT_US
 
 
 def node(name: str, *inputs: object, **options: object) -> Node:
@@ -120,6 +121,40 @@ def test_what_had_not_begun_when_the_worker_died_goes_back_with_its_number() -> 
     last = [s for s in driver.starts if s.item == 3]
     assert [(s.attempt, s.epoch) for s in last] == [(1, 1), (1, 2)]
     assert driver.ended.state == "succeeded"
+
+
+def test_what_waits_behind_a_long_item_goes_to_another_worker() -> None:
+    graph = Graph((node("a", Element("s"), scope=("s",)),), (Scope("s", Const([1, 2, 3, 4])),))
+    driver = Driver(graph, lambda s: s.item)
+    driver.machine.state.pool.measured("p", "a", 100)
+    driver.send(RunAsked("p", "k"))
+    driver.send(driver.pending.pop())
+    (first,) = {s.worker for s in driver.starts}
+    driver.pending.clear()
+    driver.send(AttemptsReturned(first, (2, 3, 4), 1, 60_000))
+    driver.send(AttemptsReturned(first, (2, 3, 4), 1, 60_000))
+    assert [(x.item, x.attempt, x.epoch) for x in driver.of(f.AttemptReturned)] == [(1, 1, 1), (2, 1, 1), (3, 1, 1)]
+    driver.settle()
+    again = driver.starts[4:]
+    assert [(s.item, s.attempt, s.epoch) for s in again] == [(1, 1, 2), (2, 1, 2), (3, 1, 2)]
+    assert first not in {s.worker for s in again}, "it is busy for longer than was reckoned with"
+    assert driver.machine.state.pool.expected_us("p", "a") > CREDIT_US, "the next ones go one at a time"
+    driver.send(AttemptDone(first, 1, value(0), 5_000_000))
+    assert driver.ended.state == "succeeded"
+
+
+def test_what_was_given_back_of_a_cancelled_run_is_cancelled() -> None:
+    graph = Graph((node("a", Element("s"), scope=("s",)),), (Scope("s", Const([1, 2])),))
+    driver = Driver(graph, lambda s: s.item)
+    driver.machine.state.pool.measured("p", "a", 100)
+    driver.send(RunAsked("p", "k"))
+    driver.send(driver.pending.pop())
+    driver.pending.clear()
+    driver.send(CancelAsked(driver.starts[0].run, "test"))
+    driver.pending.clear()
+    driver.send(AttemptsReturned(driver.starts[0].worker, (2,), 1, 60_000))
+    assert [x.item for x in driver.of(f.AttemptCancelled)] == [1]
+    assert not driver.of(f.AttemptReturned)
 
 
 def test_a_map_runs_once_per_item_and_its_consumer_once_after_all() -> None:

@@ -16,6 +16,8 @@ from headrace.testing.simulator.draw import Draw
 from headrace.testing.simulator.tasks import Behaviour, outcome_of
 from headrace.testing.simulator.world import SECOND, Crash, World
 
+LONG_US = 50_000  # what waits behind so long an attempt goes back
+
 
 @dataclass(slots=True)
 class SimWorker:
@@ -191,12 +193,23 @@ class SimCrew:
             behaviour = behaviour.longer(self.world.within(30 * SECOND, 120 * SECOND))
         if self._strikes("worker dies in the attempt"):
             self.world.after(self.world.within(0, behaviour.took_us), self._die_in, worker, start.serial)
+        self.world.after(LONG_US, self._give_back, worker, start.serial)
         if behaviour.dataset is not None:
             worker.asks = behaviour
             pin = [self.world.mono_us, self.world.dice("pins").randint(0, 99)]
             self._tell(e.PinAsked(worker.name, start.serial, behaviour.dataset, pin))
         else:
             self.world.after(behaviour.took_us, self._finish, worker, start.serial, behaviour, ())
+
+    def _give_back(self, worker: SimWorker, serial: int) -> None:
+        """What waits behind a long attempt goes back to the engine; unless its code keeps the interpreter to itself."""
+        if worker.state != "up" or worker.is_cut_off or worker.current is None or worker.begun != serial:
+            return
+        if worker.queue and self.world.dice("gives back").random() < 0.8:
+            serials = tuple(start.serial for start, _ in worker.queue)
+            worker.queue.clear()
+            self.world.saw["attempts behind a long one went back"] += 1
+            self._tell(e.AttemptsReturned(worker.name, serials, serial, self.world.mono_us - worker.since_us))
 
     def _begun(self, start: StartAttempt) -> Begun:
         path = ".".join(map(str, start.path))
