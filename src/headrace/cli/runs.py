@@ -11,11 +11,8 @@ from headrace.cli.names import known, run_named
 from headrace.cli.output import notice, show_fields, show_json, show_line, show_table
 from headrace.cli.parser import PLAIN, Common, Wait, make_app
 from headrace.cli.tasks import dropped, graph_of, task_rows, unfinished_items
-from headrace.cli.why import ENDED_BADLY, of_run
-from headrace.cli.windows import backfill_runs
 from headrace.cli.words import count, length, local, span
 from headrace.errors import RefusedError
-from headrace.runs.reasons import evidence_in_words
 
 if TYPE_CHECKING:
     from headrace.runs.rows import RunRow
@@ -73,6 +70,8 @@ def _page(here: Here, of: str | None, state: str | None, before: str | None, lim
     rows = runs.runs(here.db, pipeline=of, states=states, before=before, limit=limit)
     if rows or of is None:
         return rows
+    from headrace.cli.windows import backfill_runs
+
     if not (found := backfill_runs(here, of)):
         known("pipeline", of, {*here.project.pipelines, *runs.latest(here.db)}, here=here)
     newest = sorted(found, key=lambda row: row.run, reverse=True)
@@ -88,6 +87,8 @@ def show(run: str, /, *, common: Common = PLAIN) -> None:
     run
         A run's id, a pipeline's name for its newest run, or the word last.
     """
+    from headrace.cli.why import of_run
+    from headrace.runs.reasons import evidence_in_words
     from headrace.store.sql.reads import runs
 
     with open_here(common) as here:
@@ -171,6 +172,9 @@ def retry(
     no_wait
         Return as soon as the request is stored.
     """
+    from headrace.cli.why import ENDED_BADLY
+    from headrace.cli.windows import backfill_runs
+
     with open_here(common, writes=True) as here:
         rows = backfill_runs(here, run)
         names = [row.run for row in rows if row.state in ENDED_BADLY]

@@ -19,7 +19,7 @@ ROOMS = ["engine", "worker", "shard", "client"]
 
 @pytest.fixture
 def sleeper() -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(["sleep", "60"])
+    process = subprocess.Popen(["sleep", "600"])
     yield process
     process.kill()
     process.wait()
@@ -65,7 +65,7 @@ def test_a_client_is_struck_in_the_end(
     made = striker(tmp_path)
     while not made.kills["client"]:
         made.tend(None, [sleeper.pid])
-    assert sleeper.wait(10) == -signal.SIGKILL
+    assert sleeper.wait(120) == -signal.SIGKILL
 
 
 def test_an_engine_in_calm_begins_with_nobody_paused_beside_it(
@@ -81,4 +81,7 @@ def test_an_engine_in_calm_begins_with_nobody_paused_beside_it(
     while not made.pauses["engine"]:
         made.tend(None, [])
     assert made.arm_engine() == {}
+    assert made.is_calm, "nobody asks anything either"
+    made.spare_no_longer()
+    assert not made.is_calm
     assert [strike.what for strike in read_ledger(tmp_path).strikes] == ["stop", "continue"]

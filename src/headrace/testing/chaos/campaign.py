@@ -46,7 +46,10 @@ class Result:
 
 
 class Campaign:
-    """`kills` and `seconds`: it goes on until it has had enough of the one that is given. `tell` hears of progress."""
+    """`kills` (an engine's among them) and `seconds`: it goes on until it has had enough of the one that is given.
+
+    `tell` hears of progress.
+    """
 
     def __init__(self, root: Path, *, seed: int, kills: int | None, seconds: float | None, tell: Tell) -> None:
         self._stage = Stage(root)
@@ -72,7 +75,10 @@ class Campaign:
             while not self._is_over():
                 self._stage.tend(self._striker.arm_engine)
                 self._striker.tend(self._stage.engine, self._load.pids)
-                self._load.tend()
+                if self._striker.is_calm:
+                    self._load.reap()
+                else:
+                    self._load.tend()
                 self._look()
                 time.sleep(TICK_S)
             played_s = self._age_s()
@@ -100,7 +106,8 @@ class Campaign:
         if self._stage.is_hopeless:
             return True
         if self._kills is not None:
-            return self._striker.kills.total() >= self._kills
+            kills = self._striker.kills
+            return kills.total() >= self._kills and kills["engine"] > 0
         return self._seconds is not None and self._age_s() >= self._seconds
 
     def _age_s(self) -> float:
@@ -147,7 +154,7 @@ class Campaign:
                 Breach(STUCK, key, f"after {self._age_s() - rest_s:.0f} s without a fault", engine_log)
                 for key in left_over
             ]
-        wrong = self._stage.stop(grace_s=15)
+        wrong = self._stage.stop(grace_s=60)
         return [Breach(STUCK, "engine", wrong, engine_log)] if wrong else []
 
     def _wait(self) -> list[str]:

@@ -28,7 +28,7 @@ AT_POINT = {
 REACHES = {"engine": (1, 12), "worker": (1, 8), "table": (1, 2), "shard": (1, 6), "client": (1, 1)}
 DOUBLES = 0.15  # the share of strikes that another one follows at once
 SPARED, SPARED_S = 0.5, 30.0  # the share of new engines that are let alone until they have done something, or so long
-CALM = 0.5  # the share of those beside whom nobody is paused either: they show how long a recovery takes
+CALM = 0.6  # the share of those beside whom nobody is paused or asks either: they show how long a recovery takes
 GAP_S = 0.7  # the mean time between strikes at random moments on a machine that is not busy
 PER_START = 0.3  # on a slow one it is this share of what an engine takes to do something: else they would only start
 PATIENCE_S = 1.0  # so long one waits for a process of its kind
@@ -37,7 +37,10 @@ LOOK_S = 0.1
 
 @dataclass
 class Striker:
-    """Strikes, and tells the witness. `gap_s` is the mean time between strikes at random moments."""
+    """Strikes, and tells the witness. `gap_s` is the mean time between strikes at random moments.
+
+    `is_calm`: a new engine is left in peace, so that it shows how long a recovery takes.
+    """
 
     root: Path
     witness: Path
@@ -46,6 +49,7 @@ class Striker:
     kills: Counter[str] = field(default_factory=Counter[str])
     pauses: Counter[str] = field(default_factory=Counter[str])
     points: Counter[str] = field(default_factory=Counter[str])
+    is_calm: bool = False
     _decks: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     _folders: dict[Path, str] = field(default_factory=dict[Path, str])
     _seen: set[Path] = field(default_factory=set[Path])
@@ -62,7 +66,8 @@ class Striker:
         """What a new engine carries; some are spared, and some of those have nobody paused beside them."""
         if self.dice.random() < SPARED:
             self._is_sparing, self._spared_from_s = True, time.monotonic()
-            if self.dice.random() < CALM:
+            self.is_calm = self.dice.random() < CALM
+            if self.is_calm:
                 self._let_go(float("inf"))
             return {}
         return self.arm("", ["engine", "worker", "shard"])
@@ -70,7 +75,7 @@ class Striker:
     def spare_no_longer(self) -> None:
         """The engine has done something, or has had time enough to."""
         if self._is_sparing:
-            self._is_sparing = False
+            self._is_sparing = self.is_calm = False
             self.gap_s = max(GAP_S, PER_START * (time.monotonic() - self._spared_from_s))
 
     def arm(self, owner: str, rooms: Sequence[str]) -> dict[str, str]:
