@@ -35,11 +35,27 @@ class TablePublished(Fact, frozen=True):
     replaced: tuple[str, ...] = ()  # other runs whose rows the version before held and this one does not
 
 
+AHEAD_US = 3_600_000_000
+
+
+def is_ahead(time_us: int, at_us: int) -> bool:
+    """Whether an event time lies so far ahead of the clock that it tells of a broken one: more than an hour.
+
+    Such a row is kept and read, and it says nothing of how far its topic is complete: one row of the year 2999 would close
+    all windows before. The hour is that of Kafka (`log.message.timestamp.after.max.ms`, since 4.0), which refuses it.
+
+    >>> is_ahead(2 * AHEAD_US, AHEAD_US), is_ahead(2 * AHEAD_US + 1, AHEAD_US)
+    (False, True)
+    """
+    return time_us > at_us + AHEAD_US
+
+
 class TopicAppended(Fact, frozen=True):
     """Rows of one partition were appended at [first, first + rows).
 
     Whoever appends leaves `first` at -1: the store assigns it in the appending transaction, so commit order is offset
-    order. Bounds are of event time and known time, UTC microseconds.
+    order. Bounds are of event time and known time, UTC microseconds. Rows that are ahead of the clock (`is_ahead`) are not
+    among others.
     """
 
     topic: str
@@ -54,6 +70,13 @@ class TopicAppended(Fact, frozen=True):
     max_known_us: int | None = None
     size_bytes: int = 0
     partitions: int = 0  # that the topic has, as declared where the rows come from; 0 where nobody says
+
+    @property
+    def reaches_us(self) -> int | None:
+        """The event time to which its rows bring their partition; None where they have none, or it lies ahead."""
+        if self.max_time_us is None or is_ahead(self.max_time_us, self.at_us):
+            return None
+        return self.max_time_us
 
 
 class TopicShaped(Fact, frozen=True):

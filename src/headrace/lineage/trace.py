@@ -154,12 +154,12 @@ class _Tracer:
             letter = streams.dead_letter(self._db, stream.name, topic, partition, offset)
             if letter is not None:
                 yield words.dead(letter)
-            elif streams.batch_reading(self._db, stream.name, partition, offset) is None:
-                shard = streams.shard(self._db, stream.name, partition)
-                if shard is None:
-                    yield words.unread(stream.name, offset, None, None)
-                else:
-                    yield words.unread(stream.name, offset, shard.next_offset, shard.start_offset)
+                continue
+            shard = streams.shard(self._db, stream.name, partition)
+            if shard is None:
+                yield words.unread(stream.name, offset, None, None)
+            elif not shard.has_read(offset):
+                yield words.unread(stream.name, offset, shard.next_offset, shard.start_offset)
 
     def _row(self, topic: TopicDef, blob: BlobRow, offset: int) -> tuple[Step, dict[str, Any]]:
         (body,) = topics.bodies(self._db, [blob]) or (None,)

@@ -70,7 +70,7 @@ def read(trigger: Trigger, events: Sequence[tuple[int, int, int]], ends: Mapping
     Full groups are committed at once, with the progress; without one there is nothing to say yet.
     """
     offsets = tuple(ends.get(partition, offset) for partition, offset in enumerate(trigger.offsets))
-    group, fired, expired = trigger.group.add(events)
+    group, fired, expired = trigger.group.add(events, at_us)
     after = replace(trigger, offsets=offsets, group=group, expired=trigger.expired + expired, is_saved=False)
     if not fired:
         return TriggerStep(after)

@@ -11,6 +11,7 @@ import msgspec
 
 from headrace.base.durations import format_duration, micros
 from headrace.data.events import OffsetRange
+from headrace.data.facts import is_ahead
 from headrace.errors import ProjectError
 
 
@@ -63,12 +64,12 @@ class EventGroup(msgspec.Struct, frozen=True):
             )
         return cls(count, within_us)
 
-    def add(self, events: Sequence[tuple[int, int, int]]) -> tuple[EventGroup, tuple[Fired, ...], int]:
+    def add(self, events: Sequence[tuple[int, int, int]], now_us: int) -> tuple[EventGroup, tuple[Fired, ...], int]:
         """Take events `(event time in UTC microseconds, partition, offset)` one after the other, as they were read.
 
         Returns the new state, the groups that became full, and how many events expired: those further than `within`
-        behind the newest event time seen, held ones and late arrivals alike. How the events are cut into calls does
-        not matter.
+        behind the newest event time seen, held ones and late arrivals alike, and those that are ahead of the clock. How
+        the events are cut into calls does not matter.
         """
         held, newest_us = list(self.held), self.newest_us
         fired: list[Fired] = []
@@ -77,6 +78,9 @@ class EventGroup(msgspec.Struct, frozen=True):
             expired += self._expire(held, newest_us)
             fired += self._full(held)
         for event in events:
+            if self._expires and is_ahead(event[0], now_us):
+                expired += 1
+                continue
             insort(held, Event(*event))
             newest_us = event[0] if newest_us is None else max(newest_us, event[0])
             expired += self._expire(held, newest_us)
@@ -87,6 +91,10 @@ class EventGroup(msgspec.Struct, frozen=True):
     def is_full(self) -> bool:
         """Whether it holds a group without another event: `count` was lowered since they came."""
         return len(self.held) >= self.count
+
+    @property
+    def _expires(self) -> bool:
+        return self.within_us is not None and self.count > 1  # a single event is in time, however late it comes
 
     def _full(self, held: list[Event]) -> list[Fired]:
         fired: list[Fired] = []
@@ -100,7 +108,7 @@ class EventGroup(msgspec.Struct, frozen=True):
         return f"{len(self.held)} of {self.count} events{within}"
 
     def _expire(self, held: list[Event], newest_us: int) -> int:
-        if self.within_us is None or self.count == 1:  # a single event is in time, however late it comes
+        if self.within_us is None or not self._expires:
             return 0
         oldest_us = newest_us - self.within_us
         old = next((i for i, event in enumerate(held) if event.time_us >= oldest_us), len(held))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
 
+import msgspec
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -36,7 +37,7 @@ def flight(n: int, minute: int = 0, **more: object) -> dict[str, object]:
 
 def test_rows_come_back_in_order_of_event_time_and_key_whatever_the_partitions(store, log):
     append(store, "clients", FLIGHTS, [flight(n, 59 - n) for n in range(40)], at_us=1)
-    one = TopicDef(**{**{f: getattr(FLIGHTS, f) for f in FLIGHTS.__struct_fields__}, "name": "one", "partitions": 1})
+    one = msgspec.structs.replace(FLIGHTS, name="one", partitions=1)
     append(store, "clients", one, [flight(n, 59 - n) for n in range(40)], at_us=1)
     rows = log.read(FLIGHTS)
     assert rows["announced"].is_sorted()
@@ -176,6 +177,22 @@ def test_a_large_append_is_cut_into_blobs_and_is_one_range(store, log):
     assert append(store, "clients", one, rows, at_us=1) == (OffsetRange("one", 0, 0, n),)
     assert [blob.rows for blob in topics.blobs(store.database, "one", 0, 0)] == [BLOB_ROWS, BLOB_ROWS, 5]
     assert log.read(one).equals(rows)
+
+
+@pytest.mark.parametrize("is_raw", [False, True])
+def test_rows_ahead_of_the_clock_keep_their_place_and_do_not_say_how_far_their_topic_is(store, log, is_raw):
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    one = msgspec.structs.replace(FLIGHTS, name="one", partitions=1)
+    ahead = {3, 4, 8}
+    rows = [flight(n) | {"announced": now + timedelta(hours=n + 100 if n in ahead else 0, minutes=n)} for n in range(9)]
+    at_us = round(now.timestamp() * 1e6)
+    prepared = prepare_json(one, [msgspec.json.encode(r) for r in rows], at_us) if is_raw else prepare(one, rows, at_us)
+    assert [(f.rows, f.reaches_us) for f, _ in prepared] == [
+        *((3, at_us + 2 * 60_000_000), (2, None), (3, at_us + 7 * 60_000_000), (1, None))
+    ]
+    store.commit([appends("clients", prepared)])
+    assert [part.reaches_us for part in topics.parts(store.database, "one")] == [at_us + 7 * 60_000_000]
+    assert log.read(one, Window("2026-01-05T00:00Z", "2026-01-06T00:00Z"))["id"].to_list() == ["UA-3", "UA-4", "UA-8"]
 
 
 def test_a_flipped_bit_is_found():

@@ -157,7 +157,7 @@ def test_a_waiting_writer_gets_the_lock_when_it_is_free(tmp_path: Path) -> None:
     thread.start()
     assert not got.is_set()
     holder.release()
-    thread.join(10)
+    thread.join(120)
     assert got.is_set()
     assert holder.holder() is not None
     waiting.release()

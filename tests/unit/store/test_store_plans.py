@@ -7,7 +7,7 @@ import re
 from headrace.definitions.project import Project
 from headrace.store.sql.engine_store import EngineSqlStore
 
-HISTORY = ("runs", "items", "cells", "scopes", "pins", "facts", "inbox", "table_versions", "topic_blobs", "batches")
+HISTORY = ("runs", "items", "cells", "scopes", "pins", "facts", "inbox", "table_versions", "topic_blobs")
 OPEN_ONLY = ("runs_active", "inbox_unanswered", "inbox_answered")  # indexes of what is open, or of the newest
 
 

@@ -46,7 +46,7 @@ def store() -> Iterator[SqlStore]:
     opened.close()
 
 
-def happens(store: SqlStore, *facts: Fact, log: str = "shard:score/0") -> None:
+def happens(store: SqlStore, *facts: Fact, log: str = "shard:score:0") -> None:
     bodies = {i: b"rows" for i, fact in enumerate(facts) if isinstance(fact, TopicAppended)}
     store.commit([Append(log, store.head(log), facts, bodies)])
 
@@ -77,9 +77,10 @@ def test_batches_follow_each_other_and_are_counted(store: SqlStore) -> None:
     row = shard(store)
     assert (row.next_batch, row.next_offset, row.rows_in, row.rows_out, row.filtered) == (2, 130, 30, 28, 2)
     assert row.why is None
-    found = streams.batch_reading(store.database, "score", 0, 129)
-    assert found is not None
-    assert (found.n, found.first, found.end) == (1, 110, 130)
+    assert [row.has_read(offset) for offset in (99, 100, 129, 130)] == [False, True, True, False]
+    newest, oldest = streams.batches(store.database, "score", 0)
+    assert (newest.n, newest.first, newest.end) == (1, 110, 130)
+    assert streams.batches(store.database, "score", 0, before=newest.seq) == [oldest]
 
 
 @pytest.mark.parametrize("wrong", [batch(1, 0, 5), batch(0, 1, 5), batch(0, 0, 5, watermark_us=9)], ids=str)
@@ -149,7 +150,7 @@ def test_blobs_are_found_by_offsets_and_by_time(store: SqlStore) -> None:
     assert found(0, 100, ends={0: 10}) == [(0, 0)]
     assert found(61, None, by="known") == [(0, 0), (1, 0)], "rows of unknown bounds may always match"
     assert [(b.partition, b.first) for b in islice(topics.newest(db, "flights"), 2)] == [(1, 0), (0, 10)]
-    assert [part.max_time_us for part in topics.parts(db, "flights")] == [19, 30]
+    assert [part.reaches_us for part in topics.parts(db, "flights")] == [19, 30]
 
 
 def test_a_prediction_is_traced_to_the_batch_that_made_it(store: SqlStore) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from headrace.base.facts import Fact
-from headrace.data.facts import TopicAppended, TopicCompleted
+from headrace.data.facts import AHEAD_US, TopicAppended, TopicCompleted
 from headrace.definitions.project import Project
 from headrace.models.facts import RetrainAsked
 from headrace.ports import Append
@@ -97,3 +97,16 @@ def test_a_slot_that_asked_for_a_training_has_been_there_as_one_that_ran(store: 
     store.commit([Append("engine", 0, facts)])
     assert store.slots_run("p", "daily", slot_us - 1) == {slot_us, slot_us + 1}
     assert store.slots_run("p", "daily", slot_us) == {slot_us + 1}
+
+
+def test_rows_ahead_of_the_clock_do_not_move_the_watermark(store: EngineSqlStore) -> None:
+    topic = Topic(store)
+    topic.append({0: AHEAD_US + 2})
+    assert topic.mark_us is None
+    topic.append({0: 5, 1: 3})
+    topic.append({1: 999 * AHEAD_US})
+    assert topic.mark_us == 3
+    topic.append({2: 1})
+    assert topic.mark_us == 3, "where it was before is kept without them"
+    topic.append({0: AHEAD_US, 1: AHEAD_US, 2: AHEAD_US})
+    assert topic.mark_us == AHEAD_US

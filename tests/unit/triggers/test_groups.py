@@ -10,6 +10,7 @@ from headrace.errors import ProjectError
 from headrace.triggers.groups import Event, EventGroup, Fired
 
 HOUR = 3_600_000_000
+NOW = 10**6 * HOUR
 Raw = tuple[int, int, int]
 
 
@@ -44,7 +45,7 @@ def naive(events: list[Raw], count: int, within: int) -> tuple[list[list[Raw]], 
 @settings(max_examples=100, deadline=None)
 @given(streams(), st.integers(1, 5), st.integers(1, 20))
 def test_groups_equal_a_naive_model(events: list[Raw], count: int, within: int) -> None:
-    state, fired, expired = EventGroup(count, within).add(events)
+    state, fired, expired = EventGroup(count, within).add(events, NOW)
     groups, old, held = naive(events, count, within)
     assert [list(group.events) for group in fired] == groups
     assert expired == len(old)
@@ -56,11 +57,11 @@ def test_groups_equal_a_naive_model(events: list[Raw], count: int, within: int) 
 def test_each_event_has_one_end_however_the_stream_is_cut(
     events: list[Raw], count: int, within: int, cuts: list[int]
 ) -> None:
-    whole = EventGroup(count, within).add(events)
+    whole = EventGroup(count, within).add(events, NOW)
     state, fired, expired = EventGroup(count, within), (), 0
     for low, high in zip([0, *sorted(cuts)], [*sorted(cuts), len(events)], strict=True):
         state = msgspec.json.decode(msgspec.json.encode(state), type=EventGroup)  # a restart in between
-        state, more, old = state.add(events[low:high])
+        state, more, old = state.add(events[low:high], NOW)
         fired, expired = fired + more, expired + old
     assert (state, fired, expired) == whole
     in_groups = [event for group in fired for event in group.events]
@@ -70,53 +71,62 @@ def test_each_event_has_one_end_however_the_stream_is_cut(
 
 
 def test_the_group_fires_with_the_event_that_makes_it_full() -> None:
-    state, fired, expired = EventGroup.of(3, "1h").add([(0, 1, 10), (5, 0, 7), (5, 1, 11), (9, 0, 8)])
+    state, fired, expired = EventGroup.of(3, "1h").add([(0, 1, 10), (5, 0, 7), (5, 1, 11), (9, 0, 8)], NOW)
     assert fired == (Fired((Event(0, 1, 10), Event(5, 0, 7), Event(5, 1, 11))),)
     assert fired[0].key == "1:11"
     assert (state.held, expired) == ((Event(9, 0, 8),), 0)
 
 
 def test_exactly_the_length_apart_is_still_within() -> None:
-    assert len(EventGroup.of(2, "1h").add([(0, 0, 0), (HOUR, 0, 1)])[1]) == 1
-    state, fired, expired = EventGroup.of(2, "1h").add([(0, 0, 0), (HOUR + 1, 0, 1)])
+    assert len(EventGroup.of(2, "1h").add([(0, 0, 0), (HOUR, 0, 1)], NOW)[1]) == 1
+    state, fired, expired = EventGroup.of(2, "1h").add([(0, 0, 0), (HOUR + 1, 0, 1)], NOW)
     assert (fired, expired) == ((), 1)
     assert str(state) == "1 of 2 events within 1h"
 
 
 def test_an_event_that_comes_too_late_expires_at_once() -> None:
-    state, fired, expired = EventGroup.of(2, "1h").add([(5 * HOUR, 0, 0), (HOUR, 1, 0)])
+    state, fired, expired = EventGroup.of(2, "1h").add([(5 * HOUR, 0, 0), (HOUR, 1, 0)], NOW)
     assert (state.held, fired, expired) == ((Event(5 * HOUR, 0, 0),), (), 1)
 
 
 def test_a_single_event_fires_however_late_it_is() -> None:
-    _, fired, expired = EventGroup.of(1, "1h").add([(5 * HOUR, 0, 0), (0, 0, 1)])
+    _, fired, expired = EventGroup.of(1, "1h").add([(5 * HOUR, 0, 0), (0, 0, 1)], NOW)
     assert [group.key for group in fired] == ["0:0", "0:1"]
     assert expired == 0
 
 
 def test_a_count_without_a_length_waits_for_ever() -> None:
-    _, fired, _ = EventGroup.of(2).add([(0, 0, 0), (10**6 * HOUR, 0, 1)])
+    _, fired, _ = EventGroup.of(2).add([(0, 0, 0), (10**6 * HOUR, 0, 1)], NOW)
     assert len(fired) == 1
 
 
 def test_a_count_lowered_below_what_is_held_fires_groups_of_the_new_count() -> None:
-    held, _, _ = EventGroup.of(20, "1h").add([(at, 0, at) for at in range(12)])
+    held, _, _ = EventGroup.of(20, "1h").add([(at, 0, at) for at in range(12)], NOW)
     lowered = msgspec.structs.replace(held, count=5)
-    state, fired, expired = lowered.add([])
+    state, fired, expired = lowered.add([], NOW)
     assert [[event.offset for event in group.events] for group in fired] == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
     assert ([event.offset for event in state.held], expired) == ([10, 11], 0)
-    assert lowered.add([(12, 0, 12), (13, 0, 13), (14, 0, 14)])[1][2].key == "0:14"
+    assert lowered.add([(12, 0, 12), (13, 0, 13), (14, 0, 14)], NOW)[1][2].key == "0:14"
 
 
 def test_a_length_shortened_lets_held_events_expire_before_a_group_is_made_of_them() -> None:
-    held, _, _ = EventGroup.of(20, "5h").add([(0, 0, 0), (HOUR, 0, 1), (4 * HOUR, 0, 2)])
-    state, fired, expired = msgspec.structs.replace(held, count=2, within_us=HOUR).add([])
+    held, _, _ = EventGroup.of(20, "5h").add([(0, 0, 0), (HOUR, 0, 1), (4 * HOUR, 0, 2)], NOW)
+    state, fired, expired = msgspec.structs.replace(held, count=2, within_us=HOUR).add([], NOW)
     assert (fired, expired, len(state.held)) == ((), 2, 1)
+
+
+def test_an_event_of_a_broken_clock_is_with_no_others_and_they_stay() -> None:
+    ahead = (NOW + HOUR + 1, 0, 1)
+    state, fired, expired = EventGroup.of(2, "1h").add([(NOW, 0, 0), ahead], NOW)
+    assert (fired, expired, state.newest_us) == ((), 1, NOW)
+    assert len(state.add([(NOW + HOUR, 0, 2)], NOW)[1]) == 1, "an hour ahead is no broken clock yet"
+    assert len(EventGroup.of(1, "1h").add([ahead], NOW)[1]) == 1, "one that waits for no others has no time to keep"
+    assert len(EventGroup.of(2).add([(NOW, 0, 0), ahead], NOW)[1]) == 1
 
 
 def test_adding_leaves_the_old_state_as_it_was() -> None:
     before = EventGroup.of(2, "1h")
-    before.add([(0, 0, 0)])
+    before.add([(0, 0, 0)], NOW)
     assert before == EventGroup.of(2, "1h")
 
 

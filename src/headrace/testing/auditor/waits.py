@@ -36,7 +36,7 @@ class WaitCheck:
                 self.ready.append(place)
             case TopicCompleted() as topic:
                 self.declared_us[topic.topic] = max(topic.through_us, self.declared_us.get(topic.topic, 0))
-            case TopicAppended(max_time_us=int(newest_us)) as rows:
+            case TopicAppended(reaches_us=int(newest_us)) as rows:
                 partitions = self.newest_us[rows.topic]
                 partitions[rows.partition] = max(newest_us, partitions.get(rows.partition, 0))
                 if rows.topic not in self.declared_us:

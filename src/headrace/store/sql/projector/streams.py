@@ -1,4 +1,4 @@
-"""Rows of shards, their batches and dead letters, and the progress of event triggers."""
+"""Rows of shards and their dead letters, and the progress of event triggers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ def shard_started(work: Work, group: Group[ShardStarted]) -> None:
 
 
 def batch_committed(work: Work, group: Group[BatchCommitted]) -> None:
-    """Begins where the last one ended, has the next number, and its watermark does not fall."""
+    """Begins where the last one ended, has the next number, and its watermark does not fall.
+
+    It has no row of its own: the fact says it all, and the log of the shard has its batches in order.
+    """
     work.change(
         "UPDATE shards SET next_batch = next_batch + 1, next_offset = ?, watermark_us = coalesce(?, watermark_us),"
         " why = NULL, is_stopped = 0, until_us = NULL, deaths = 0, rows_in = rows_in + ?, rows_out = rows_out + ?,"
@@ -46,18 +49,6 @@ def batch_committed(work: Work, group: Group[BatchCommitted]) -> None:
                 f.stream, f.shard, f.n, f.first, f.watermark_us,
             )
             for f in group.facts
-        ],
-        group,
-    )  # fmt: skip
-    work.change(
-        "INSERT INTO batches (stream, shard, n, first, end_offset, rows_in, rows_out, filtered, dead, code,"
-        " watermark_us, bound, sides, at_us, log, seq) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-        [
-            (
-                f.stream, f.shard, f.n, f.first, f.end, f.rows_in, f.rows_out, f.filtered, f.dead, f.code,
-                f.watermark_us, text(f.bound), text(f.sides), f.at_us, group.log, group.seq + i,
-            )
-            for i, f in enumerate(group.facts)
         ],
         group,
     )  # fmt: skip

@@ -6,9 +6,11 @@ from typing import Any
 
 import msgspec
 
+from headrace.store.sql import kinds
 from headrace.store.sql.connection import Database
 from headrace.store.sql.reads.rows import build, page, plain
-from headrace.streams.facts import Bound
+from headrace.streams.facts import BatchCommitted, Bound
+from headrace.streams.owner import shard_log
 
 
 class ShardRow(msgspec.Struct, frozen=True):
@@ -38,8 +40,12 @@ class ShardRow(msgspec.Struct, frozen=True):
     code: str | None
     at_us: int
 
+    def has_read(self, offset: int) -> bool:
+        """Whether a batch holds this source offset: they follow each other from the first without gap."""
+        return self.next_offset is not None and (self.start_offset or 0) <= offset < self.next_offset
 
-class BatchRow(msgspec.Struct, frozen=True):
+
+class BatchRow(msgspec.Struct, frozen=True, kw_only=True):
     """One committed batch: source offsets [first, end) and what became of them."""
 
     stream: str
@@ -91,14 +97,9 @@ _SHARDS = (
     "SELECT stream, shard, next_batch, next_offset, start_offset, start_why, watermark_us, model, model_version,"
     " model_problem, why, is_stopped, until_us, deaths, rows_in, rows_out, filtered, dead, code, at_us FROM shards"
 )
-_BATCHES = (
-    "SELECT stream, shard, n, first, end_offset, rows_in, rows_out, filtered, dead, code, watermark_us, bound, sides,"
-    " at_us, log, seq FROM batches"
-)
 _LETTERS = (
     "SELECT id, stream, shard, n, topic, partition, offset, reason, error, payload, code, at_us FROM dead_letters"
 )
-_BOUND = msgspec.json.Decoder(tuple[Bound, ...])
 
 
 def shards(db: Database, stream: str | None = None) -> list[ShardRow]:
@@ -113,24 +114,15 @@ def shard(db: Database, stream: str, number: int) -> ShardRow | None:
 
 
 def batches(db: Database, stream: str, shard: int, *, before: int | None = None, limit: int = 50) -> list[BatchRow]:
-    """Newest first; `before` is the number of the last batch of the page before."""
-    past = "" if before is None else " AND n < ?"
-    given = (stream, shard, *(() if before is None else (before,)), page(limit))
-    return _batches(db, f"stream = ? AND shard = ?{past} ORDER BY n DESC LIMIT ?", given)
-
-
-def batch_reading(db: Database, stream: str, shard: int, offset: int) -> BatchRow | None:
-    """The batch that this source offset went into."""
-    found = _batches(
-        db, "stream = ? AND shard = ? AND first <= ? AND end_offset > ? LIMIT 1", (stream, shard, offset, offset)
+    """Newest first; `before` is the seq of the last batch of the page before."""
+    log, past = shard_log(stream, shard), "" if before is None else " AND seq < ?"
+    rows = db.read(
+        f"SELECT seq, kind, version, body FROM facts WHERE log = ?{past} AND kind = 'BatchCommitted'"
+        " ORDER BY seq DESC LIMIT ?",
+        (log, *(() if before is None else (before,)), page(limit)),
     )
-    return found[0] if found else None
-
-
-def batch_before(db: Database, log: str, seq: int) -> BatchRow | None:
-    """The last batch of a log at or before a fact: the one whose output that fact is."""
-    found = _batches(db, "log = ? AND seq <= ? ORDER BY seq DESC LIMIT 1", (log, seq))
-    return found[0] if found else None
+    found = [(seq, kinds.read(kind, version, body)) for seq, kind, version, body in rows]
+    return [batch(log, seq, fact) for seq, fact in found if isinstance(fact, BatchCommitted)]
 
 
 def dead_letters(db: Database, stream: str, *, after: int = 0, limit: int = 50) -> list[DeadLetterRow]:
@@ -183,6 +175,6 @@ def _trigger(row: tuple[Any, ...]) -> TriggerRow:
     return build(TriggerRow, *row[:2], tuple(plain(row[2])), row[3].encode(), *row[4:])
 
 
-def _batches(db: Database, where: str, given: tuple[object, ...]) -> list[BatchRow]:
-    rows = db.read(f"{_BATCHES} WHERE {where}", given)
-    return [build(BatchRow, *row[:11], _BOUND.decode(row[11]), plain(row[12]), *row[13:]) for row in rows]
+def batch(log: str, seq: int, fact: BatchCommitted) -> BatchRow:
+    """A batch with its place."""
+    return BatchRow(**msgspec.structs.asdict(fact), log=log, seq=seq)

@@ -42,13 +42,16 @@ class BlobRow(msgspec.Struct, frozen=True):
 
 
 class PartRow(msgspec.Struct, frozen=True):
-    """One partition: `next` is the offset that the next row gets, so also how many rows were ever appended."""
+    """One partition: `next` is the offset that the next row gets, so also how many rows were ever appended.
+
+    `reaches_us` is the newest event time of rows that did not lie ahead of the clock.
+    """
 
     topic: str
     partition: int
     next: int
     size_bytes: int
-    max_time_us: int | None
+    reaches_us: int | None
     max_known_us: int | None
     last_us: int
 
@@ -211,7 +214,7 @@ def _gone(db: Database, blob: BlobRow) -> DamagedError:
     )
 
 
-_PART_COLUMNS = "topic, partition, next, size_bytes, max_time_us, max_known_us, last_us"
+_PART_COLUMNS = "topic, partition, next, size_bytes, reaches_us, max_known_us, last_us"
 _BOUNDS = {"time": ("min_time_us", "max_time_us"), "known": ("min_known_us", "max_known_us")}
 _END = 1 << 62
 _WITHIN = """

@@ -11,6 +11,7 @@ from headrace.store.sql import kinds
 from headrace.store.sql.connection import Database
 from headrace.store.sql.reads import streams, topics
 from headrace.store.sql.reads.rows import build, plain
+from headrace.streams.facts import BatchCommitted
 
 OUTPUT = ("TopicAppended", "TopicShaped", "TopicCompleted", "TablePublished", "DeadLettered", "ProgressMade")
 """Kinds of facts that follow the BatchCommitted or AttemptSucceeded that they come from, in the same transaction."""
@@ -45,16 +46,18 @@ def origin(db: Database, topic: str, partition: int, offset: int) -> Origin | No
     blob = topics.blob_at(db, topic, partition, offset)
     if blob is None:
         return None
-    for kind, version, body in db.read(
-        "SELECT kind, version, body FROM facts WHERE log = ? AND seq < ?"
+    for seq, kind, version, body in db.read(
+        "SELECT seq, kind, version, body FROM facts WHERE log = ? AND seq < ?"
         f" AND kind NOT IN ({', '.join('?' * len(OUTPUT))}) ORDER BY seq DESC LIMIT 1",
         (blob.log, blob.seq, *OUTPUT),
     ):
-        if kind == "BatchCommitted":
-            return Origin(blob, batch=streams.batch_before(db, blob.log, blob.seq))
-        if kind == "AttemptSucceeded":
-            fact = kinds.read(kind, version, body)
-            return Origin(blob, attempt=fact if isinstance(fact, AttemptSucceeded) else None)
+        if kind not in ("BatchCommitted", "AttemptSucceeded"):
+            continue
+        fact = kinds.read(kind, version, body)
+        if isinstance(fact, BatchCommitted):
+            return Origin(blob, batch=streams.batch(blob.log, seq, fact))
+        if isinstance(fact, AttemptSucceeded):
+            return Origin(blob, attempt=fact)
     return Origin(blob)
 
 

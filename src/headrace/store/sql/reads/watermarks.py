@@ -10,14 +10,15 @@ from headrace.store.sql.connection import Database
 
 
 def watermarks(db: Database, definitions: Project) -> dict[str, int]:
-    """Declared completeness; for the output of a stream the least watermark of its shards; else the newest rows.
+    """Declared completeness; for the output of a stream the least watermark of its shards; else the newest rows that do
+    not lie ahead of the clock.
 
     Event times in UTC microseconds, by topic. A topic of which nothing is known is not in it. None falls: where a
     partition begins with older rows, or less is declared, the topic stays as far as it was, and these rows are late.
     """
     with db.reading(is_snapshot=True) as connection:
         ask = connection.execute
-        newest = ask("SELECT topic, min(max_time_us) FROM topic_parts WHERE max_time_us NOT NULL GROUP BY topic")
+        newest = ask("SELECT topic, min(reaches_us) FROM topic_parts WHERE reaches_us NOT NULL GROUP BY topic")
         marks: dict[str, int] = dict(newest)
         for name, through_us, floor_us in ask("SELECT name, complete_through_us, floor_us FROM topics"):
             if through_us is not None:
@@ -42,7 +43,7 @@ def reaches(db: Database, definitions: Project) -> dict[str, Reach]:
     marks = watermarks(db, definitions)
     declared = {name for (name,) in db.read("SELECT name FROM topics WHERE complete_through_us IS NOT NULL")}
     parts: dict[str, dict[int, int]] = defaultdict(dict)
-    sql = "SELECT topic, partition, max_time_us FROM topic_parts WHERE max_time_us NOT NULL ORDER BY topic, partition"
+    sql = "SELECT topic, partition, reaches_us FROM topic_parts WHERE reaches_us NOT NULL ORDER BY topic, partition"
     for topic, partition, newest_us in db.read(sql):
         parts[topic][partition] = newest_us
     streams = {stream.to: stream.name for stream in definitions.streams.values()}

@@ -239,7 +239,7 @@ CREATE TABLE topic_parts (
     partition INTEGER NOT NULL,
     next INTEGER NOT NULL,
     size_bytes INTEGER NOT NULL,
-    max_time_us INTEGER,
+    reaches_us INTEGER,
     max_known_us INTEGER,
     last_us INTEGER NOT NULL,
     PRIMARY KEY (topic, partition)
@@ -293,27 +293,6 @@ CREATE TABLE shards (
     at_us INTEGER NOT NULL,
     PRIMARY KEY (stream, shard)
 ) WITHOUT ROWID;
-
-CREATE TABLE batches (
-    stream TEXT NOT NULL,
-    shard INTEGER NOT NULL,
-    n INTEGER NOT NULL,
-    first INTEGER NOT NULL,
-    end_offset INTEGER NOT NULL,
-    rows_in INTEGER NOT NULL,
-    rows_out INTEGER NOT NULL,
-    filtered INTEGER NOT NULL,
-    dead INTEGER NOT NULL,
-    code TEXT NOT NULL,
-    watermark_us INTEGER,
-    bound TEXT NOT NULL,
-    sides TEXT NOT NULL,
-    at_us INTEGER NOT NULL,
-    log TEXT NOT NULL,
-    seq INTEGER NOT NULL,
-    PRIMARY KEY (stream, shard, n)
-) WITHOUT ROWID;
-CREATE INDEX batches_by_fact ON batches (log, seq);
 
 CREATE TABLE dead_letters (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
