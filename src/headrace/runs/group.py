@@ -36,7 +36,7 @@ class Group:
 
     __slots__ = (
         "after_failure", "because", "beyond", "done", "failed", "in_ready", "is_open", "item_waiting", "n", "next", "path", "plan", "queue",
-        "running", "skipped", "skipped_after_failure", "started_at_us", "status", "succeeded", "tries", "waiting",
+        "running", "skipped", "skipped_after_failure", "status", "succeeded", "tries", "waiting",
     )  # fmt: skip
 
     def __init__(self, plan: NodePlan, path: Path) -> None:
@@ -56,7 +56,6 @@ class Group:
         self.after_failure = 0  # of the skipped: those that something failed before
         self.because: Because | None = None  # of the group as a whole, where it is skipped
         self.skipped_after_failure: set[int] = set()  # of the single items that are skipped
-        self.started_at_us: list[int] = []  # of the last starts, for `rate`
 
     @property
     def is_leaf(self) -> bool:

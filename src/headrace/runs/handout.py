@@ -11,7 +11,7 @@ from headrace.runs.facts import AttemptStarted, Value
 from headrace.runs.group import PENDING, Group
 from headrace.runs.outcome import Outcome
 from headrace.runs.path import path_text
-from headrace.runs.pool import WorkerState
+from headrace.runs.pool import CREDIT_US, WorkerState
 from headrace.runs.progress import Progress
 from headrace.runs.state import State
 
@@ -76,6 +76,8 @@ class Handout:
             allowed = self._allowed(active, group)
             if allowed > 0:
                 expected_us = self._pool.expected_us(active.pipeline, group.plan.name)
+                if group.plan.node.options.rate is not None:  # none waits in a worker, and comes back uncalled-for
+                    expected_us = max(expected_us, CREDIT_US)
                 best = self._pool.least_loaded(active.code, expected_us)
                 if best is None:
                     yield from self._want_worker(active.code)
@@ -97,11 +99,12 @@ class Handout:
             running = sum(g.running for (name, _), g in active.progress.groups.items() if name == group.plan.name)
             allowed = options.concurrency - running
         if options.rate is not None:
+            started_at_us = active.progress.started_at_us[group.plan.name]
             since_us = self._state.mono_us - options.rate_us
-            group.started_at_us = [at for at in group.started_at_us if at > since_us]
-            left = options.rate - len(group.started_at_us)
+            started_at_us[:] = [at for at in started_at_us if at > since_us]
+            left = options.rate - len(started_at_us)
             if left <= 0:
-                self._state.timers.wake_at(group.started_at_us[0] + options.rate_us)
+                self._state.timers.wake_at(started_at_us[0] + options.rate_us)
             allowed = min(allowed, left)
         return allowed
 

@@ -7,7 +7,7 @@ decided next (an expansion, a skip, the end of the run) is left in `todo` for th
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -50,6 +50,7 @@ class Progress:
         self.todo: deque[Todo] = deque()
         self.open_nodes = len(plan.nodes)
         self.running = 0
+        self.started_at_us: defaultdict[str, list[int]] = defaultdict(list)  # by node, of the last starts, for `rate`
         self.has_failed = False
         self._verdicts = Verdicts(self)
         self._lengths = Lengths(self)
@@ -99,7 +100,7 @@ class Progress:
             tries = group.tried(item)
             tries.attempt, tries.epoch = attempt, epoch
         if group.plan.node.options.rate is not None:
-            group.started_at_us.append(at_us)
+            self.started_at_us[node].append(at_us)
 
     def succeeded(self, node: str, path: Path, item: int, value: Value) -> None:
         group = self._stopped(node, path)

@@ -140,12 +140,14 @@ def _read(state: State, rows: ActiveRun, project: Project) -> Active:
 
 
 def _recall_starts(state: State, progress: Progress, items: Sequence[ItemRow]) -> None:
-    """The starts that a `rate` still counts: of each item the last one, by the wall clock, which is all that rows have."""
+    """The starts that a `rate` still counts, by the wall clock. Rows have the last one of each item and how many it had:
+    those before count as if they had been no earlier, so that what is tried again soon is never too often.
+    """
     for row in sorted(items, key=lambda row: row.started_us or 0):
-        group = progress.groups[row.node, path_of(row.path)]
+        options = progress.plan.nodes[row.node].node.options
         ago_us = max(0, state.now_us - (row.started_us or 0))
-        if group.plan.node.options.rate is not None and ago_us < group.plan.node.options.rate_us:
-            group.started_at_us.append(state.mono_us - ago_us)
+        if options.rate is not None and ago_us < options.rate_us:
+            progress.started_at_us[row.node] += [state.mono_us - ago_us] * min(row.epoch, options.rate)
 
 
 def keep_crew(state: State, before: State, crew: Sequence[WorkerState]) -> None:
@@ -174,12 +176,9 @@ def keep_crew(state: State, before: State, crew: Sequence[WorkerState]) -> None:
 
 def _keep_starts(progress: Progress, before: Progress, since_us: int) -> None:
     """Rows have the last start of an item only. What started `since_us` may not have been committed: the rows say it."""
-    for place in progress.groups.keys() & before.groups.keys():
-        group, known = progress.groups[place], before.groups[place].started_at_us
-        if known:
-            group.started_at_us = [at for at in known if at < since_us] + [
-                at for at in group.started_at_us if at >= since_us
-            ]
+    for node, known in before.started_at_us.items():
+        anew = progress.started_at_us[node]
+        progress.started_at_us[node] = [at for at in known if at < since_us] + [at for at in anew if at >= since_us]
 
 
 def _flight(state: State, active: Active, row: ItemRow) -> tuple[str, int, Flight]:

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from planted import execution, fencing, learning, retention, scheduling, starting, streams
+from planted import execution, fencing, learning, retention, retrying, scheduling, starting, streams
 from planted.registry import PLANTS, Plant
 
-__all__ = ["PLANTS", "Plant", "execution", "fencing", "learning", "retention", "scheduling", "starting", "streams"]
+__all__ = [
+    "PLANTS",
+    "Plant",
+    "execution",
+    "fencing",
+    "learning",
+    "retention",
+    "retrying",
+    "scheduling",
+    "starting",
+    "streams",
+]

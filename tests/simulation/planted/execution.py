@@ -8,7 +8,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from headrace.runs import applying, attempts, commands, handout, hearing, lanes, machine, pool, progress, timers
+from headrace.runs import (
+    applying,
+    attempts,
+    commands,
+    handout,
+    hearing,
+    lanes,
+    machine,
+    pool,
+    progress,
+    restoring,
+    timers,
+)
 from headrace.runs import facts as f
 from headrace.runs.publishing import TableDesk
 from headrace.runs.verdict import Verdicts
@@ -89,6 +101,11 @@ def a_pin_is_forgotten(patch: pytest.MonkeyPatch) -> None:
 @plant("execution")
 def the_limit_of_a_task_is_ignored(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(handout.Handout, "_allowed", lambda self, active, group: 1_000_000)
+
+
+@plant("execution")
+def a_rate_begins_anew_with_each_engine(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(restoring, "_recall_starts", lambda *about: None)
 
 
 @plant("execution")

@@ -8,6 +8,9 @@ import pytest
 
 from headrace.engine.retention import Retention
 from headrace.runs import facts as f
+from headrace.runs.events import DetailsOld
+from headrace.runs.rows import RUN_LOGS, LeftFiles
+from headrace.store.sql.engine_store import EngineSqlStore
 from headrace.store.sql.projector import CHANGES
 from headrace.store.sql.reads import retention
 from planted.registry import plant
@@ -53,3 +56,28 @@ def files_count_as_gone_before_they_are(patch: pytest.MonkeyPatch) -> None:
         return look(self, is_idle=is_idle)
 
     patch.setattr(Retention, "look", trusting)
+
+
+@plant("retention")
+def a_run_from_a_process_of_its_own_holds_up_what_is_forgotten(patch: pytest.MonkeyPatch) -> None:
+    look = Retention.look
+
+    def stuck(self: Retention, *, is_idle: bool) -> Any:
+        found = look(self, is_idle=is_idle)
+        is_old = isinstance(found, DetailsOld) and any(gone.log.startswith(RUN_LOGS) for gone in found.gone)
+        return None if is_old else found
+
+    patch.setattr(Retention, "look", stuck)
+
+
+@plant("retention")
+def files_that_do_not_go_at_once_stay_for_ever(patch: pytest.MonkeyPatch) -> None:
+    tried: set[str] = set()
+    left_files = EngineSqlStore.left_files
+
+    def once(self: EngineSqlStore, limit: int) -> list[LeftFiles]:
+        found = [left for left in left_files(self, limit) if left.run not in tried]
+        tried.update(left.run for left in found)
+        return found
+
+    patch.setattr(EngineSqlStore, "left_files", once)

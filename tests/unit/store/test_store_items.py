@@ -190,6 +190,19 @@ def test_nothing_starts_before_the_run_is_ready(run: Run) -> None:
     assert (found.state, found.ready_us, found.missing) == ("running", 5, ("flights",))
 
 
+@pytest.mark.parametrize(("was_ready", "state"), [(False, "waiting"), (True, "running")])
+def test_a_run_that_was_cancelled_while_it_waited_for_its_rows_waits_for_them_again(
+    run: Run, was_ready: bool, state: str
+) -> None:
+    run.happens(RunCreated("r2", "nightly", "c1", "k2", "person", 1, {}, (0, 9), waits=("flights",)))
+    if was_ready:
+        run.happens(RunReady("r2", 5))
+    run.happens(RunCancelled("r2", 6, "ann"), RunEnded("r2", "cancelled", 7), RunRetried("r2", 2, 8, "ann"))
+    found = runs.run(run.store.database, "r2")
+    assert found is not None
+    assert (found.state, found.waits) == (state, ("flights",))
+
+
 def test_a_retry_makes_what_did_not_succeed_pending_and_keeps_the_rest(run: Run) -> None:
     run.happens(started(), started(item=1), succeeded(item=1), failed(), ItemSkipped("r1", "load", "", 2, "no"))
     run.happens(NodeSkipped("r1", "train", "", "load failed"), RunEnded("r1", "failed", 30, "load failed"))

@@ -7,6 +7,7 @@ from typing import Any
 
 from headrace.definitions.nodes import Node, Ref
 from headrace.runs import facts as f
+from headrace.testing.auditor import skips
 from headrace.testing.auditor.evidence import Place, Violation
 from headrace.testing.auditor.fold import ENDED, Book, Item, Path, RunFold, path_of
 from headrace.testing.auditor.graphs import shared, upstreams
@@ -97,8 +98,26 @@ def _rule(place: Place, run: RunFold, above: Node, key: Path, states: list[str])
     # What may fail may be missing from a join; a single result cannot be had without success.
     is_join = len(key) < len(above.scope)
     is_bad = run.failed_beyond(above, key) if is_join else any(state in ("failed", "cancelled") for state in states)
-    if is_bad or (states and all(state == "skipped" for state in states)):
+    is_cut = is_join and "skipped" in states and _may_come(run, above, key)
+    if is_bad or is_cut or (states and all(state == "skipped" for state in states)):
         yield Violation("E7", "by default upstreams have succeeded", f"{place}: {above.name} is {states}")
+
+
+def _may_come(run: RunFold, above: Node, key: Path) -> bool:
+    """Whether what is missing from a list failed to run because of what a retry tries again."""
+    if above.when:
+        return False
+    missing = [
+        (*path, number)
+        for (name, path, number), item in run.items.items()
+        if name == above.name and item.state == "skipped" and (*path, number)[: len(key)] == key
+    ]
+    for before in map(run.node, (value.node for value in above.inputs.values() if isinstance(value, Ref))):
+        if before is not None and run.failed_beyond(before, key):
+            level = shared(above.scope, before.scope)
+            if level > len(key) and any("failed" in run.states(before, where[:level]) for where in missing):
+                return True
+    return False
 
 
 def _elements(place: Place, run: RunFold, node: Node, where: Path) -> Iterator[Violation]:
@@ -187,6 +206,7 @@ def item_skipped(_book: Book, place: Place, run: RunFold, fact: f.ItemSkipped) -
     item = run.item(fact)
     if item.state not in WAITING:
         yield Violation("E5", "what runs or has ended is not skipped", f"{place} while it is {item.state}")
+    skips.note(place, run, fact.node, (*path_of(fact.path), fact.item))
     item.state = "skipped"
     run.count(fact.node, path_of(fact.path), skipped=1)
 
@@ -196,6 +216,7 @@ def node_skipped(_book: Book, place: Place, run: RunFold, fact: f.NodeSkipped) -
     busy = [i.state for (n, p, _), i in run.items.items() if (n, p) == key and i.state in ("running", "succeeded")]
     if key in run.skipped or busy:
         yield Violation("E5", "what runs or has ended is not skipped", f"{place}: {busy}")
+    skips.note(place, run, *key)
     run.skipped.add(key)
     run.count(*key)
 

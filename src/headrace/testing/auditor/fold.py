@@ -31,6 +31,7 @@ class RunFold:
     """One run. `most`: how many runs of its pipeline may be at work at once.
 
     `heard`: (an item, a task before it) → how many results the list that it was given had.
+    `idle`: skips in this generation for which no cause is known.
     """
 
     created: f.RunCreated
@@ -40,6 +41,7 @@ class RunFold:
     most: int | None = None
     generation: int = 1
     is_ended: bool = False
+    is_ready: bool = False
     has_started: bool = False
     cancelled_us: int | None = None  # None too after a new engine has come
     items: dict[tuple[str, Path, int], Item] = field(default_factory=dict[tuple[str, Path, int], Item])
@@ -47,6 +49,7 @@ class RunFold:
     skipped: set[tuple[str, Path]] = field(default_factory=set[tuple[str, Path]])
     scopes: dict[tuple[str, Path], int] = field(default_factory=dict[tuple[str, Path], int])
     pins: dict[str, Any] = field(default_factory=dict[str, Any])
+    idle: list[str] = field(default_factory=list[str])
     heard: dict[tuple[str, Path, int, str], int] = field(default_factory=dict[tuple[str, Path, int, str], int])
 
     def node(self, name: str) -> Node | None:

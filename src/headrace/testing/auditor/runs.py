@@ -90,7 +90,7 @@ def _created(book: Book, place: Place, fact: f.RunCreated) -> Iterator[Violation
 def _ready(_book: Book, place: Place, run: RunFold, _fact: f.RunReady) -> Iterator[Violation]:
     if run.state != "waiting":
         yield Violation("E5", "only a waiting run becomes ready", str(place))
-    run.state = "running"
+    run.state, run.is_ready = "running", True
 
 
 def _cancelled(_book: Book, place: Place, run: RunFold, fact: f.RunCancelled) -> Iterator[Violation]:
@@ -102,12 +102,14 @@ def _cancelled(_book: Book, place: Place, run: RunFold, fact: f.RunCancelled) ->
 def _retried(book: Book, place: Place, run: RunFold, fact: f.RunRetried) -> Iterator[Violation]:
     if not run.is_ended or run.state == "succeeded" or fact.generation != run.generation + 1:
         yield Violation("E5", "a re-run is the next generation of a run that ended without success", str(place))
-    run.is_ended, run.state, run.generation, run.cancelled_us = False, "running", fact.generation, None
+    run.is_ended, run.generation, run.cancelled_us = False, fact.generation, None
+    run.state = "waiting" if run.created.waits and not run.is_ready else "running"
     if fact.code:
         run.graph = book.graph(fact.code, run.created.pipeline)
     for cell in run.skipped:
         run.cells.pop(cell, None)
     run.skipped.clear()
+    run.idle.clear()
     for (name, _), cell in run.cells.items():
         node = run.node(name)
         is_forgiven = node is not None and node.scope and cell[2] <= node.options.allow_failed
@@ -131,6 +133,8 @@ def _ended(_book: Book, place: Place, run: RunFold, fact: f.RunEnded) -> Iterato
         yield Violation("P1", "every run can go on from its rows", str(place))
     elif run.graph is not None and fact.by in ("tasks", "map"):
         yield from _verdict(place, run, fact)
+        if fact.by == "tasks":
+            yield from (Violation("E13", "what may run is not skipped", found) for found in run.idle)
     if run.graph is not None:
         yield from _still_so(place, run)
     run.is_ended, run.has_started, run.state = True, False, fact.state

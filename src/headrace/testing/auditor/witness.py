@@ -37,7 +37,9 @@ class Appended(NamedTuple):
 class Witness:
     """`sent_log`: handed to a worker; `begun_log`: user code entered; `finished_log`: returned.
 
-    `told_log`: told to stop. `acknowledged`: request → (key, verb, body) as a client was told; `appended`: rows as a client was told.
+    `told_log`: told to stop. `acknowledged`: request → (key, verb, body) as a client was told; `appended`: rows as a
+    client was told. `leapt_us`: when the wall clock last jumped ahead, in monotonic time: who begins after that cannot
+    know how long ago things happened.
     """
 
     sent_log: list[Begun] = field(default_factory=list[Begun])
@@ -46,6 +48,7 @@ class Witness:
     told_log: set[tuple[str, str, str, int, int, int]] = field(default_factory=set[tuple[str, str, str, int, int, int]])
     acknowledged: dict[int, tuple[str, str, Any]] = field(default_factory=dict[int, tuple[str, str, Any]])
     appended: list[Appended] = field(default_factory=list[Appended])
+    leapt_us: int = -1
 
     def sent(self, begun: Begun) -> None:
         self.sent_log.append(begun)

@@ -62,6 +62,7 @@ FEATURES: dict[str, float] = {
     "branches": 0.4,
     "rules": 0.4,
     "limits": 0.3,
+    "forgiving": 0.2,  # maps whose items may fail, in runs that fail and are retried
 }
 
 STARTS_US = (
@@ -74,6 +75,7 @@ OF_RETENTION: dict[str, tuple[float, float]] = {
     "a backup is being made": (0.05, 0.5),  # per batch of files
     "process dies while files go": (0.02, 0.2),  # per run
 }
+OF_RUNS_ELSEWHERE: dict[str, tuple[float, float]] = {"a dead run cannot be closed": (0.1, 0.4)}
 RETENTIONS_S = (0, 0, 0, 10, 60, 3_000)  # the last one is reached where the wall clock jumps
 
 
@@ -114,4 +116,6 @@ def draw(rng: random.Random) -> Draw:
     )
     if drawn.retention_s and faults:
         faults |= {name: rng.uniform(low, high) for name, (low, high) in OF_RETENTION.items()}
+    if "in process" in features and faults:
+        faults |= {name: rng.uniform(low, high) for name, (low, high) in OF_RUNS_ELSEWHERE.items()}
     return drawn

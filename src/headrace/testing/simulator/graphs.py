@@ -20,12 +20,16 @@ from headrace.definitions.nodes import (
 )
 from headrace.testing.simulator.draw import Draw
 
+FORGIVING_LEAST = 4  # nodes of a graph that begins with a map of which some may fail
 _RULES = ("all_done", "one_success", "one_failed", "none_failed")
 
 
-def draw_graph(rng: random.Random, drawn: Draw, size: int, most: int = 99) -> Graph:
-    """A graph of so many nodes, cut off after `most`: a node needs earlier ones only."""
-    return _Growing(rng, drawn, min(size, most)).graph()
+def draw_graph(rng: random.Random, drawn: Draw, size: int, most: int = 99, *, is_forgiving: bool = False) -> Graph:
+    """A graph of so many nodes, cut off after `most`: a node needs earlier ones only.
+
+    `is_forgiving`: it begins with a map of which some items may fail.
+    """
+    return _Growing(rng, drawn, min(size, most), is_forgiving).graph()
 
 
 @dataclass
@@ -38,17 +42,22 @@ class _Made:
 class _Growing:
     """A graph while it is drawn."""
 
-    def __init__(self, rng: random.Random, drawn: Draw, size: int) -> None:
+    def __init__(self, rng: random.Random, drawn: Draw, size: int, is_forgiving: bool) -> None:
         self.rng, self.drawn = rng, drawn
         self.nodes: list[Node] = []
         self.scopes: list[Scope] = []
         self.made: list[_Made] = []
         self.paths: list[tuple[str, ...]] = [()]
-        for i in range(size):
+        first = self._forgiving() if is_forgiving else []
+        for node in first[:size]:
+            self._add(node, "list" if node.target == "m:list" else "plain")
+        for i in range(len(first), size):
             self._grow(f"n{i}")
 
     def graph(self) -> Graph:
-        return Graph(tuple(self.nodes), tuple(self.scopes))
+        names = {node.name for node in self.nodes}  # a map over what was cut off goes too
+        scopes = (s for s in self.scopes if not isinstance(s.over, Ref) or s.over.node in names)
+        return Graph(tuple(self.nodes), tuple(scopes))
 
     def _grow(self, name: str) -> None:
         rng = self.rng
@@ -69,10 +78,36 @@ class _Growing:
         kind, target = ("append", "notes") if appends else ("task", f"m:{gives}")
         to = None if appends else to
         node = Node(name, kind, target, inputs, after, scope, when, to=to, options=self._options(scope))
-        self.nodes.append(node)
-        self.made.append(_Made(name, scope, gives))
+        self._add(node, gives)
         if gives in ("list", "lists") and self.drawn.has("maps"):
             self._open(name, scope, gives)
+
+    def _add(self, node: Node, gives: str) -> None:
+        self.nodes.append(node)
+        self.made.append(_Made(node.name, node.scope, gives))
+
+    def _forgiving(self) -> list[Node]:
+        """A map of which some items may fail, and what is made of the others: one by one, and of all together.
+
+        What is made of them fails now and then: when the run goes again, it rests on what was forgiven.
+        """
+        rng = self.rng
+        self.scopes.append(Scope("s0", Ref("n0")))
+        self.paths.append(("s0",))
+        few = Options(allow_failed=rng.choice((0, 1, 1, 2)), max_lost=rng.choice((None, 0)))
+        made = [
+            Node("n0", "task", "m:list", options=Options(retries=2, backoff_us=10_000)),
+            Node("n1", "task", "m:shaky", {"item": Element("s0")}, scope=("s0",), options=few),
+        ]
+        if rng.random() < 0.5:
+            inputs: dict[str, AnyInput] = {"item": Element("s0"), "a0": Ref("n1")}
+            made.append(Node("n2", "task", "m:plain", inputs, scope=("s0",), options=Options(retries=1)))
+        name, all_of = f"n{len(made)}", Ref(made[-1].name)
+        if rng.random() < 0.6:
+            return [*made, Node(name, "task", "m:shaky", {"a0": all_of})]
+        self.scopes.append(Scope("s1", all_of))
+        self.paths.append(("s1",))
+        return [*made, Node(name, "task", "m:shaky", {"item": Element("s1")}, scope=("s1",))]
 
     def _gives(self, scope: tuple[str, ...]) -> str:
         roll = self.rng.random()

@@ -52,6 +52,7 @@ class RunsElsewhere:
             for run in self.cluster.store.open_runs(RUN_LOGS):
                 if run.log not in living:
                     self.world.saw["a run elsewhere was closed for its dead process"] += 1
+                    acting.store.is_closing = True
                     try:
                         close_dead(acting.engine, run)
                     except StoreError:  # it is still there at the next look
@@ -59,6 +60,8 @@ class RunsElsewhere:
                     except Crash:
                         acting.die("killed")
                         break
+                    finally:
+                        acting.store.is_closing = False
         self.world.after(LOOK_US, self._look)
 
 

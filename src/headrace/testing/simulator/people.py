@@ -38,6 +38,7 @@ class People:
         for feature, act, times in (
             ("cancels", self._cancel, 3),
             ("retries", self._retry, 3),
+            ("forgiving", self._retry_failed, 4),
             ("pauses", self._pause, 4),
             ("deploys", self._redeploy, 2),
             ("backfills", self._backfill, 2),
@@ -113,14 +114,25 @@ class People:
     def _retry(self) -> None:
         run = self._some_run("ended_us IS NOT NULL AND state <> 'succeeded'") or self._some_run("1")
         if run is not None:
-            self.world.saw["a retry was asked for"] += 1
-            body: dict[str, Any] = {"run": run, "by": "somebody"}
-            if self.rng.random() < 0.3:
-                rows = self.cluster.store.database.read("SELECT code FROM codes ORDER BY code")
-                body["code"] = self.rng.choice([*(code for (code,) in rows), "current", "unknown"])
+            self._retry_run(run)
+
+    def _retry_failed(self) -> None:
+        """Of the pipeline that people ask for, the same run again and again now and then; waits for one that failed."""
+        run = self._some_run("pipeline = 'plain' AND log = 'engine' AND state = 'failed' AND dropped_us IS NULL")
+        if run is not None:
+            self._retry_run(run)
+        elif not self.world.is_quiet:
+            self.world.after(10 * SECOND, self._retry_failed)
+
+    def _retry_run(self, run: str) -> None:
+        self.world.saw["a retry was asked for"] += 1
+        body: dict[str, Any] = {"run": run, "by": "somebody"}
+        if self.rng.random() < 0.3:
+            rows = self.cluster.store.database.read("SELECT code FROM codes ORDER BY code")
+            body["code"] = self.rng.choice([*(code for (code,) in rows), "current", "unknown"])
+        self._send("retry", body)
+        if self.rng.random() < 0.3:
             self._send("retry", body)
-            if self.rng.random() < 0.3:
-                self._send("retry", body)
 
     def _pause(self) -> None:
         pipeline = self.rng.choice(("plain", "timed", "daily", "react", "follow"))

@@ -23,7 +23,7 @@ from headrace.definitions.project import (
     Updated,
 )
 from headrace.testing.simulator.draw import Draw
-from headrace.testing.simulator.graphs import draw_graph
+from headrace.testing.simulator.graphs import FORGIVING_LEAST, draw_graph
 
 MINUTE = 60_000_000
 ZONES = ("UTC", "Europe/Berlin")
@@ -101,7 +101,7 @@ def _project(seed: int, code: str, drawn: Draw, policies: dict[str, PipelineDef]
     pipelines: dict[str, PipelineDef] = {}
     for name, definition in policies.items():
         rng = random.Random(f"{seed}/{code}/{name}")
-        graph = _training() if name == "retrain" else draw_graph(rng, drawn, rng.randint(1, 5), most_nodes)
+        graph = _training() if name == "retrain" else _graph(rng, drawn, name, most_nodes)
         if name == "follow":  # a pipeline that publishes the table that starts it never ends
             graph = msgspec.structs.replace(graph, nodes=tuple(_without_table(node) for node in graph.nodes))
         params = definition.params
@@ -119,6 +119,12 @@ def _project(seed: int, code: str, drawn: Draw, policies: dict[str, PipelineDef]
         models["model"] = ModelDef("model", promote=gate, cooldown_us=rng.choice((0, 7 * MINUTE, 30 * MINUTE)))
     tables = {name: TableDef(name) for name in ("t0", "t1")}
     return Project("simulated", pipelines, {}, monitors, topics, tables, models)
+
+
+def _graph(rng: random.Random, drawn: Draw, name: str, most_nodes: int) -> Graph:
+    is_forgiving = name == "plain" and drawn.has("forgiving")  # the one whose failed runs people retry
+    size = rng.randint(FORGIVING_LEAST, 5) if is_forgiving else rng.randint(1, 5)
+    return draw_graph(rng, drawn, size, most_nodes, is_forgiving=is_forgiving)
 
 
 def _training() -> Graph:

@@ -22,9 +22,14 @@ from headrace.testing.simulator.shards import Streams
 from headrace.testing.simulator.store import MemoryStore
 from headrace.testing.simulator.world import SECOND, World
 
+_FORGIVEN = (  # failures that are older than the first start of a generation that came after
+    "SELECT 1 FROM items i JOIN runs r USING (run)"
+    " WHERE r.generation > 1 AND i.state = 'failed' AND i.started_us < r.started_us LIMIT 1"
+)
 QUIET_S = 3_600  # so long may it take until all has ended, once the faults have stopped
 EVENTS_MOST = 8_000  # a schedule has a few hundred; what goes in circles is stopped here
 SLOT_GRACE_US = 65 * SECOND
+OVERDUE_GRACE_US = 30 * SECOND  # the details go at one look, their files at the next
 TIMERS_MOST = 2_000
 NOTICED = (
     "AttemptLost", "AttemptReturned", "AttemptFailed", "AttemptCancelled", "MapExpanded", "NodeSkipped",
@@ -96,6 +101,8 @@ class Scene:
     def _jump(self) -> None:
         by_s = self.world.dice("jumps").choice((-3_600, -600, -60, 60, 600, 3_600, 7_200))
         self.world.wall_offset_us += by_s * SECOND
+        if by_s > 0:
+            self.witness.leapt_us = self.world.mono_us
         self.world.say(f"the wall clock jumps by {by_s} s")
         self.world.saw["the wall clock went back" if by_s < 0 else "the wall clock went forward"] += 1
 
@@ -126,7 +133,17 @@ class Scene:
         is_open = ask(
             "SELECT 1 FROM runs WHERE ended_us IS NULL UNION ALL SELECT 1 FROM inbox WHERE status IS NULL LIMIT 1"
         )
-        return not is_open and self.streams.is_settled() and not self.cluster.store.news()
+        is_rest = not is_open and self.streams.is_settled() and not self.cluster.store.news()
+        return is_rest and not self.overdue()
+
+    def overdue(self) -> list[str]:
+        """Runs that ended longer ago than the retention, and are not forgotten in spite of the looks for them since."""
+        keep_us = self.cluster.drawn.retention_s * SECOND
+        if not keep_us:
+            return []
+        before_us = self.world.now_us() - keep_us - keep_us // 10 - OVERDUE_GRACE_US
+        sql = "SELECT run FROM runs WHERE ended_us < ? AND (dropped_us IS NULL OR has_files = 1) ORDER BY run"
+        return [run for (run,) in self.cluster.store.database.read(sql, (before_us,))]
 
 
 def simulate(recipe: int | Recipe) -> Result:
@@ -164,7 +181,10 @@ def _verdict(scene: Scene, *, has_ended: bool, is_quiet: bool) -> list[Violation
         cluster.store.database, cluster.projects, scene.witness, has_ended=has_ended, is_quiet=is_quiet,
         slots_until_us=world.now_us() - SLOT_GRACE_US if has_ended else None, code=cluster.code,
     )  # fmt: skip
-    found = [*scene.auditor.close(evidence), *check_output(cluster.store, scene.streams.blamed)]
+    found: list[Violation] = []
+    if is_quiet and (overdue := scene.overdue()):
+        found.append(Violation("D8", "what is older than the retention goes in the end", ", ".join(overdue)))
+    found += [*scene.auditor.close(evidence), *check_output(cluster.store, scene.streams.blamed)]
     if not has_ended and is_quiet and not found:
         what = "rows of a stream or events are unread" if world.events < EVENTS_MOST else "it goes in circles"
         found.append(Violation("D5", "once faults stop, all comes to an end", what))
@@ -188,3 +208,5 @@ def _notice(world: World, store: MemoryStore) -> None:
             world.saw[kind] += 1
     if kinds.get("LogTaken", 0) > 2:
         world.saw["a third engine took over"] += 1
+    if store.database.read(_FORGIVEN):
+        world.saw["a retry left failures that are forgiven"] += 1

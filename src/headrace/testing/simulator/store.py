@@ -69,7 +69,8 @@ class FaultyStore:
 
     Implements `ports.EngineStore`. `is_hurt` says that a fault was put into this round, `is_unsure` that the process could
     not find out once what had become of a commit. `supersede`, where given, lets another process take the log over
-    between decision and commit. `dropping` is called before details are looked for that may go.
+    between decision and commit. `dropping` is called before details are looked for that may go. While `is_closing` a run
+    whose process died is ended by another, which fails more often than most.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class FaultyStore:
         self._store, self._world, self._supersede, self._fault = store, world, supersede, fault
         self._dropping = dropping
         self._own = 0
-        self.is_hurt = self.is_unsure = False
+        self.is_hurt = self.is_unsure = self.is_closing = False
 
     def commit(self, appends: Sequence[Append]) -> Committed:
         self._before()
@@ -122,6 +123,9 @@ class FaultyStore:
         self.is_hurt |= struck
         return struck
 
+    def _fails_to_close(self) -> bool:
+        return self.is_closing and self._strikes("a dead run cannot be closed")
+
     def _may_not_be_read(self) -> None:
         if self.is_hurt and self._world.strikes("head cannot be read"):
             self.is_unsure = True
@@ -132,13 +136,13 @@ class FaultyStore:
             self._supersede()
         if self._strikes("another writer is faster"):
             raise ConflictError("simulated: a number went to another writer")
-        if self._strikes("store fails before"):
+        if self._strikes("store fails before") or self._fails_to_close():
             raise StoreError("simulated: the disk is full", code="HR4020")
         if self._strikes("process dies before commit"):
             raise Crash
 
     def _after(self) -> None:
-        if self._strikes("store fails after"):
+        if self._strikes("store fails after") or self._fails_to_close():
             raise StoreError("simulated: the outcome is unknown", code="HR4080")
         if self._strikes("process dies after commit"):
             raise Crash

@@ -17,6 +17,8 @@ from headrace.testing.auditor.data import effect_of
 from headrace.testing.simulator.draw import Draw
 from headrace.testing.simulator.world import SECOND, World
 
+SHAKY = 0.5  # share of the attempts of a shaky task that raise
+
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
@@ -43,7 +45,8 @@ def outcome_of(world: World, drawn: Draw, start: StartAttempt, active: Active) -
     rng = random.Random(f"{world.seed}/{place}/{world.ordinal(active.pipeline, start.run)}")
     took_us = rng.choice((200, 1_000, 20_000, 300_000, 3 * SECOND))
     dataset = "topic:clicks" if drawn.has("pins") and rng.random() < 0.4 else None
-    if not world.is_quiet and rng.random() < drawn.failure:
+    failure = SHAKY if start.node.target == "m:shaky" else drawn.failure
+    if not world.is_quiet and rng.random() < failure:
         return Behaviour(took_us, error="ValueError: simulated", retryable=rng.random() < 0.8, dataset=dataset)
     return Behaviour(took_us, _value(rng, start.node.target), None, True, _effects(rng, start, active), dataset)
 

@@ -68,11 +68,12 @@ def run_cancelled(work: Work, group: Group[RunCancelled]) -> None:
 def run_retried(work: Work, group: Group[RunRetried]) -> None:
     """What has not succeeded is pending again with its attempt number; failures and losses count from 0.
 
-    Failures that are forgiven stay: what has been made of the others rests on it.
+    Failures that are forgiven stay: what has been made of the others rests on it. What its topics had not come for waits
+    for them again.
     """
     work.flush()
     work.change(
-        "UPDATE runs SET state = 'running', generation = ?, code = iif(? = '', code, ?), ended_us = NULL, started_us = NULL,"
+        "UPDATE runs SET state = iif(waits <> '[]' AND ready_us IS NULL, 'waiting', 'running'), generation = ?, code = iif(? = '', code, ?), ended_us = NULL, started_us = NULL,"
         " last_seq = NULL, end_why = NULL, result = NULL, cancelled_by = NULL, cancelled_why = NULL"
         " WHERE run = ? AND generation = ? AND ended_us IS NOT NULL AND dropped_us IS NULL",
         [(f.generation, f.code, f.code, f.run, f.generation - 1) for f in group.facts],
