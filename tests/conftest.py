@@ -1,4 +1,8 @@
-"""What all tests share: a part that this machine lacks is named, and under HEADRACE_REQUIRE=all it is a failure."""
+"""What all tests share: a part that this machine lacks is named, and under HEADRACE_REQUIRE=all it is a failure.
+
+Properties are tried with the same examples each time, and none fails because the machine is slow. New examples are drawn
+in `tests/property`, where HEADRACE_DEPTH asks for them.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,14 @@ import os
 from collections.abc import Generator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 REQUIRES_ALL = os.environ.get("HEADRACE_REQUIRE") == "all"
+
+settings.register_profile(
+    "headrace", deadline=None, derandomize=True, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("headrace")
 
 
 @pytest.hookimpl(wrapper=True)

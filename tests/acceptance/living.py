@@ -97,6 +97,7 @@ class Living:
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("HEADRACE_", "PYTEST_"))},
             "LIVING": str(root),
+            "HEADRACE_WORKERS": "2",  # on every machine
         }
         self._store: EngineSqlStore | None = None
         self.engine: subprocess.Popen[bytes] | None = None

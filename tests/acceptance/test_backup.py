@@ -93,7 +93,7 @@ class Load:
 
     def _trigger(self) -> None:
         while not self._is_over.is_set():
-            done = self._project.command("trigger", "small", "--json")
+            done = self._project.command("trigger", "small", "--json", "--timeout", "120")
             assert done.returncode == 0, done.stderr
             self.runs.append((time.monotonic(), json.loads(done.stdout)["run"]))
 
@@ -113,14 +113,16 @@ def test_a_backup_beside_a_load_holds_all_that_was_acknowledged_and_goes_on_else
     held = project.trigger("held")
     project.until(lambda: len(project.ledger("hold")) == 3, "all items to begin")
     load = Load(project)
-    project.until(lambda: len(load.runs) >= 2 and len(load.acknowledged) >= 200, "the load")
-    began = time.monotonic()
-    done = project.command("backup", str(tmp_path / "kept"), "--json")
-    assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
-    assert said["damaged"] == []
-    project.until(lambda: len(load.acknowledged) > len([at for at, _ in load.acknowledged if at < began]), "more rows")
-    load.stop()
+    try:
+        project.until(lambda: len(load.runs) >= 2 and len(load.acknowledged) >= 200, "the load")
+        began = time.monotonic()
+        done = project.command("backup", str(tmp_path / "kept"), "--json")
+        assert done.returncode == 0, done.stderr
+        said = json.loads(done.stdout)
+        assert said["damaged"] == []
+        project.until(lambda: load.acknowledged[-1][0] > began, "more rows")
+    finally:
+        load.stop()
     project.kill_engine()
 
     other = laid_out_like(project, tmp_path / "other")

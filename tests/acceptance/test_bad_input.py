@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import sqlite3
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from living import Living
+from living import PATIENCE_S, Living
 
 from headrace.cli.main import main
 from headrace.engine import loader
@@ -105,20 +106,17 @@ def test_a_module_that_hangs_on_import_costs_its_loader_only(
     monkeypatch.setattr(loader, "TIMEOUT_S", 1.0)
     began = time.monotonic()
     message, cure = loaded_problem(folder)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
     assert message == "the import took longer than 1 s"
     assert cure == "move slow work into a task"
     while at_work_in(folder):
-        assert time.monotonic() - began < 10, "the loader, or a child of it, lives on"
+        assert time.monotonic() - began < 60, "the loader, or a child of it, lives on"
 
 
 def at_work_in(folder: Path) -> list[Path]:
     """The other processes whose working directory it is."""
-    return [
-        place
-        for place in Path("/proc").glob("[0-9]*/cwd")
-        if place.parent.name != str(os.getpid()) and working_directory(place) == str(folder)
-    ]
+    places = [Path("/proc", name, "cwd") for name in os.listdir("/proc") if name.isdigit() and name != str(os.getpid())]
+    return [place for place in places if working_directory(place) == str(folder)]
 
 
 def working_directory(place: Path) -> str | None:
@@ -292,7 +290,7 @@ def test_a_page_of_noise_is_said_to_be_damage_wherever_it_is_read(folder: Path, 
     ((root,),) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'topic_blobs'")
     connection.close()
     body = bytearray(database.read_bytes())
-    body[(root - 1) * 16384 : root * 16384] = os.urandom(16384)
+    body[(root - 1) * 16384 : root * 16384] = random.Random(1).randbytes(16384)
     database.write_bytes(body)
     said = say("topics", "tail", "events", code=6)
     assert "HR4040 the database is damaged" in said
@@ -528,7 +526,7 @@ def test_many_lines_and_bytes_that_are_no_text_are_kept_and_shown(served: Living
     assert served.ended(run) == "succeeded"
     shown = subprocess.run(
         [sys.executable, "-m", "headrace.cli.main", "logs", run], cwd=served.root, env=served.environment,
-        capture_output=True, check=True, timeout=60,
+        capture_output=True, check=True, timeout=PATIENCE_S,
     ).stdout  # fmt: skip
     text = shown.decode()
     assert "line 99999" in text

@@ -22,7 +22,7 @@ def test_a_short_campaign_finds_nothing_amiss_and_leaves_nobody_behind(tmp_path:
     ended = subprocess.run(
         [sys.executable, "-m", "headrace.testing.chaos", "--kills", str(KILLS), "--seed", "7", "--folder", str(root)],
         env={k: v for k, v in os.environ.items() if not k.startswith(("HEADRACE_", "PYTEST_"))},
-        capture_output=True, text=True, timeout=400, check=False,
+        capture_output=True, text=True, timeout=1500, check=False,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr[-5000:]
     report = json.loads(ended.stdout.splitlines()[-1])

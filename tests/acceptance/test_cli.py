@@ -19,6 +19,7 @@ pytestmark = [pytest.mark.process, pytest.mark.headrace_project]
 COMMAND = (sys.executable, "-m", "headrace.cli.main")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("HEADRACE_", "PYTEST_"))}
 
+PATIENCE_S = 120.0
 Headrace = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -33,7 +34,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def headrace(project: Path) -> Headrace:
     def call(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*COMMAND, *words], cwd=project, capture_output=True, text=True, timeout=60, env=ENVIRONMENT, check=False
+            [*COMMAND, *words],
+            cwd=project,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            env=ENVIRONMENT,
+            check=False,
         )
 
     return call
@@ -59,7 +66,7 @@ class Engine:
     def wait_for(self, text: str) -> str:
         while True:
             try:
-                line = self._lines.get(timeout=30)
+                line = self._lines.get(timeout=PATIENCE_S)
             except queue.Empty:
                 pytest.fail(f"the engine never said {text!r}; it said:\n" + "\n".join(self.seen))
             self.seen.append(line)
@@ -68,7 +75,7 @@ class Engine:
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGINT)
-        return self.process.wait(30)
+        return self.process.wait(PATIENCE_S)
 
     def close(self) -> None:
         if self.process.poll() is None:
@@ -119,7 +126,7 @@ def test_a_run_that_fails_is_exit_code_1_and_says_where_to_look(headrace: Headra
 
 
 def test_an_engine_does_what_it_is_asked_and_stops_when_told(headrace: Headrace, engine: Engine) -> None:
-    asked = headrace("trigger", "nightly", "--hottest", "40", "--json")
+    asked = headrace("trigger", "nightly", "--hottest", "40", "--json", "--timeout", "120")
     assert asked.returncode == 0, asked.stderr
     run = json.loads(asked.stdout)["run"]
     engine.wait_for(f"run {run} succeeded")
@@ -152,12 +159,12 @@ def test_a_request_waits_for_the_engine_that_comes(headrace: Headrace, project: 
 def test_a_saved_mistake_keeps_the_last_good_version(headrace: Headrace, engine: Engine, project: Path) -> None:
     pipelines = project / "my_project" / "pipelines.py"
     good = pipelines.read_text()
-    assert headrace("trigger", "nightly").returncode == 0
+    assert headrace("trigger", "nightly", "--timeout", "120").returncode == 0
     pipelines.write_text(good + "\nx = (\n")
     try:
         engine.wait_for("not deployed")
         assert any(f"{pipelines}:" in line for line in engine.seen)
-        assert headrace("trigger", "nightly").returncode == 0
+        assert headrace("trigger", "nightly", "--timeout", "120").returncode == 0
     finally:
         pipelines.write_text(good)
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from living import COMMAND, Living
+from living import COMMAND, PATIENCE_S, Living
 
 from headrace.host.rights import backing_up
 
@@ -50,7 +49,7 @@ def bad(n: int) -> None:
     broken(n)
 """
 RUNS = 6
-OLD = 'retention = "2s"\nworkers = 2'
+OLD = 'retention = "1s"\nworkers = 2'
 
 
 def lived(living: Make) -> Living:
@@ -63,7 +62,8 @@ def lived(living: Make) -> Living:
     project.until(lambda: ended(project) == RUNS + 1, "all runs to end")
     project.stop()
     (project.root / "headrace.toml").write_text(f'{OLD}\n[project]\nname = "flow"\n')
-    time.sleep(2.0)  # they are old then
+    with project.store.database.write() as connection:  # as if an hour had passed since
+        connection.execute("UPDATE runs SET ended_us = ended_us - 3600000000")
     return project
 
 
@@ -109,7 +109,7 @@ def test_an_engine_that_is_killed_in_the_middle_goes_on_there(living: Make, comm
     project = lived(living)
     point = {"HEADRACE_FAILPOINTS": f"engine.after_commit=kill@{commit}"}
     engine = subprocess.Popen([*COMMAND, "dev", "--no-reload"], cwd=project.root, env={**project.environment, **point})
-    assert engine.wait(20) == -signal.SIGKILL
+    assert engine.wait(PATIENCE_S) == -signal.SIGKILL
     assert left(project) == (0, is_left, 0)
     project.start()
     project.until(lambda: left(project) == (0, 0, 0), "the rest to go")
@@ -123,7 +123,8 @@ def test_no_file_goes_while_a_backup_is_made(living: Make, tmp_path: Path) -> No
     with backing_up(project.home / "locks", "test"):
         project.start()
         project.until(lambda: left(project) == (0, RUNS + 1, 0), "the rows to go")
-        time.sleep(0.5)
+        project.trigger("bad", n=2)  # files come before rows: who drops its rows has met the files of the others
+        project.until(lambda: left(project) == (0, RUNS + 2, 0), "the rows of another run to go")
         assert len(artifacts(project)) == before
     project.until(lambda: left(project) == (0, 0, 0), "the files to go")
     done = project.command("backup", str(tmp_path / "kept"), "--json")

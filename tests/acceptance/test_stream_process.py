@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from living import PATIENCE_S, freeze
 
 from headrace.connectors.appends import append
 from headrace.connectors.log import Log
@@ -105,7 +106,7 @@ class Project:
         at = {row.shard: row.next_offset for row in stream_rows.shards(self.store.database, "doubled")}
         return all(at.get(part) == head for part, head in self.log.heads("events").items())
 
-    def until(self, happened: Callable[[], bool], seconds: float = 60.0) -> None:
+    def until(self, happened: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
         patience = time.monotonic() + seconds
         while not happened():
             assert time.monotonic() < patience, (self.root / "process.log").read_text()[-4000:]
@@ -125,6 +126,17 @@ def project(tmp_path: Path):
     made = Project(tmp_path)
     yield made
     made.end()
+
+
+def freeze_at_rest(project: Project, pid: int) -> None:
+    """Stopped amid a commit it would keep everybody from writing."""
+
+    def is_at_rest() -> bool:
+        os.kill(pid, signal.SIGCONT)
+        freeze(pid)
+        return project.store.holder() is None
+
+    project.until(is_at_rest)
 
 
 def doubled(numbers: list[int]) -> Counter[tuple[str, int]]:
@@ -180,12 +192,12 @@ def test_a_process_leaves_when_its_engine_is_gone_and_when_it_is_asked(project: 
     orphan = project.start()
     project.until(project.is_read)
     os.close(project.pipes.pop())
-    assert orphan.wait(10) == 0
+    assert orphan.wait(PATIENCE_S) == 0
     asked = project.start()
     project.append([2])
     project.until(project.is_read)
     asked.terminate()
-    assert asked.wait(10) == 0
+    assert asked.wait(PATIENCE_S) == 0
     assert project.out() == doubled([1, 2])
 
 
@@ -211,21 +223,21 @@ def test_an_owner_that_was_replaced_while_it_slept_ends_without_writing(project:
     process = project.start()
     project.append([1])
     project.until(project.is_read)
-    process.send_signal(signal.SIGSTOP)
+    freeze_at_rest(project, process.pid)
     for shard in (0, 1):
         log = f"shard:doubled:{shard}"
         head = project.store.head(log)
         project.store.commit([Append(log, head, (LogTaken(head + 1, "another", 1),))])
     project.append([2, 3])
     process.send_signal(signal.SIGCONT)
-    assert process.wait(20) == 4
+    assert process.wait(PATIENCE_S) == 4
     assert project.out() == doubled([1])
 
 
 def test_the_engine_hears_of_a_commit(project: Project, tmp_path: Path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bell:
         bell.bind(str(tmp_path / "bell"))
-        bell.settimeout(20)
+        bell.settimeout(PATIENCE_S)
         project.start(ALL, "--ring", str(tmp_path / "bell"))
         project.append([1])
         assert bell.recv(8) == b"1"

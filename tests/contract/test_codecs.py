@@ -106,7 +106,6 @@ def same(one: Any, other: Any) -> bool:
 
 
 @given(nested)
-@settings(suppress_health_check=[HealthCheck.too_slow])
 def test_a_value_with_a_json_form_comes_back_with_its_types(value: Any):
     stored = plain.encode(value)
     assert stored is not None

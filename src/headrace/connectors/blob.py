@@ -94,7 +94,7 @@ def unpack(body: bytes, where: str) -> pl.DataFrame:
                 where=where,
                 cure="the database file is damaged: restore it from a copy",
             )
-        return pl.read_ipc_stream(io.BytesIO(content))
+        return pl.read_ipc_stream(bytes(content))  # what is no file is read at once
 
 
 def piece(topic: TopicDef, blob: Blob, body: bytes) -> Piece:

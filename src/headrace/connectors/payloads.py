@@ -130,7 +130,8 @@ def _columns(words: dict[str, str], records: list[Any]) -> tuple[pl.DataFrame, d
         if column.null_count() > texts.null_count():
             for row in (column.is_null() & texts.is_not_null()).arg_true().to_list():
                 misfits.setdefault(row, f"column {name!r}: {values[row]!r} is not a {word}")
-    return pl.DataFrame(columns), misfits
+    # A quarter of what `pl.DataFrame(columns)` takes, which looks at each of them first.
+    return (columns[0].to_frame().hstack(columns[1:]) if columns else pl.DataFrame()), misfits
 
 
 _FIELD = "c{}"  # columns may have names that Python does not allow

@@ -52,10 +52,11 @@ class Chaos:
             if now_s >= until_s:
                 del self._paused[pid]
                 send(pid, signal.SIGCONT)
-        for due_s in tuple(self._due_s):
-            if now_s >= due_s:
-                self._due_s.remove(due_s)
-                self._strike(engine, now_s)
+        due = [due_s for due_s in self._due_s if now_s >= due_s]
+        pid = engine.pid
+        if due and pid is not None:  # one at a time: the next one waits until there is an engine again
+            self._due_s.remove(due[0])
+            self._strike(pid, now_s)
 
     def end(self) -> None:
         """Let everybody go on."""
@@ -63,10 +64,8 @@ class Chaos:
             send(pid, signal.SIGCONT)
         self._paused.clear()
 
-    def _strike(self, engine: EngineHandle, now_s: float) -> None:
-        if engine.pid is None:
-            return
-        victims = [("engine", engine.pid), *family(engine.pid)]
+    def _strike(self, engine: int, now_s: float) -> None:
+        victims = [("engine", engine), *family(engine)]
         kind = self.dice.choice(sorted({kind for kind, _ in victims}))
         pid = self.dice.choice([pid for name, pid in victims if name == kind])
         if self._kinds.pop():

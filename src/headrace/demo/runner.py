@@ -30,7 +30,7 @@ from headrace.store.sql.engine_store import EngineSqlStore
 from headrace.store.sql.reads import project as project_rows
 from headrace.store.sql.reads import runs as run_rows
 
-START_S = 30.0
+START_S = 120.0
 STRIKES = 16  # of --chaos: at least ten of them kill
 
 Progress = Callable[[int, int, str], None]

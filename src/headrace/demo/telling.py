@@ -137,7 +137,7 @@ def _version_of_rows(db: Database, scores: pl.DataFrame) -> pl.Series:
             for batch in page:
                 version = next((b.version_number for b in batch.bound if b.name == MODEL), 0)
                 made[batch.log].append((batch.seq, version))
-            before = page[-1].n
+            before = page[-1].seq
     for known in made.values():
         known.sort()
     parts: dict[int, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))

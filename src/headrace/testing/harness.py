@@ -35,7 +35,7 @@ from headrace.streams.place import Place
 from headrace.testing.auditor import audit
 from headrace.testing.auditor.evidence import Evidence
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 _LOG = "test"
 
 
@@ -122,7 +122,7 @@ class StreamHarness:
     def settle(self) -> None:
         """Go on until every shard has read what there is and committed what it made.
 
-        Raises EngineUnavailableError where a shard waits for something after 10 s, and says for what.
+        Raises EngineUnavailableError where a shard waits for something after a minute, and says for what.
         """
         until = time.monotonic() + PATIENCE_S
         while time.monotonic() < until:

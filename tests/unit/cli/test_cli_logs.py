@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -52,7 +52,7 @@ def test_a_stream_that_has_printed_nothing_says_so(headrace: Headrace, logs: Pat
 
 
 def test_following_ends_with_how_the_task_and_the_run_have_ended(
-    headrace: Headrace, store: SqlStore, logs: Path, write: Callable[..., None]
+    headrace: Headrace, store: SqlStore, logs: Path, write: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(
         store,
@@ -61,17 +61,15 @@ def test_following_ends_with_how_the_task_and_the_run_have_ended(
     )
     (logs / "w1.log").write_text("epoch 1\n")
 
-    def end() -> None:
+    def end(_seconds: float) -> None:
         write(
             store,
             f.AttemptSucceeded(RUN, "ingest", "", 0, 1, 1, AT, 9, Value("json", "1"), LogSpan("w1.log", 0, 8)),
             f.RunEnded(RUN, "succeeded", AT + 2_000_000, ""),
         )
 
-    timer = threading.Timer(0.15, end)
-    timer.start()
+    monkeypatch.setattr("headrace.cli.logs.time", SimpleNamespace(sleep=end))
     shown = headrace("logs", RUN, "--follow")
-    timer.join()
     assert shown.out.splitlines() == [
         "--- ingest attempt 1 running in w1",
         "epoch 1",

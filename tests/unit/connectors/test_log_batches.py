@@ -111,7 +111,9 @@ LINES = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(st.lists(st.lists(LINES, max_size=7), min_size=1, max_size=6), st.integers(1, 9), st.data())
 def test_any_split_into_appends_and_any_range_decodes_as_record_by_record(monkeypatch, groups, slice_rows, data):
     monkeypatch.setattr(blob, "_SLICE", slice_rows)

@@ -67,7 +67,7 @@ def supervise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Super
 
 def ends(one: StreamSupervisor) -> list[supervisor.Death]:
     """The next deaths, once there are any."""
-    until = time.monotonic() + 20
+    until = time.monotonic() + 120
     while not (deaths := one.tend()):
         assert time.monotonic() < until
         time.sleep(0.001)
@@ -81,7 +81,7 @@ def died(one: StreamSupervisor) -> list[str]:
 def until_up(folder: Path) -> Path:
     """The log of the process, once that has said that it is up."""
     log = folder / "logs" / "stream-1.log"
-    until = time.monotonic() + 20
+    until = time.monotonic() + 120
     while "up" not in log.read_text():
         assert time.monotonic() < until
         time.sleep(0.001)
@@ -168,7 +168,7 @@ def test_the_next_start_when_the_last_of_the_old_has_left_and_nobody_waits_for_t
     assert one.is_child(old.popen.pid)
     assert not one.processes
     one.clock.advance("6s")  # it does not listen
-    until = time.monotonic() + 20
+    until = time.monotonic() + 120
     while one.is_changing:
         assert one.tend() == [], "who was let go is not missed"
         assert time.monotonic() < until
@@ -185,7 +185,7 @@ def test_what_a_dead_process_had_started_is_ended_too(supervise: Supervise, tmp_
         f"[ -e {tmp_path}/second ] && exit 3; touch {tmp_path}/second; exec 3> {tmp_path}/held; sleep 60 & exit 3"
     )
     died(one)
-    until = time.monotonic() + 20
+    until = time.monotonic() + 120
     while True:
         try:
             assert os.read(reader, 1) == b"", "nobody has it open any longer"

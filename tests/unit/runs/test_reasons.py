@@ -98,7 +98,8 @@ def test_partitions_that_are_behind_are_named_with_what_the_run_goes_on_with() -
         "waiting",
         "waits for weather: partitions 0, 3 have rows only up to 1970-01-02T00:00Z, needed 1970-01-03T00:00Z",
         "rows from 1970-01-03T00:00Z on in each of these partitions; without them ready_within= of the pipeline,"
-        " or headrace trigger p --window 1970-01-02T00:00Z 1970-01-03T00:00Z",
+        " or headrace trigger p --window 1970-01-02T00:00Z 1970-01-03T00:00Z (a run beside this one, which still comes"
+        " unless you headrace runs cancel r1)",
     )
 
 
@@ -182,7 +183,7 @@ def test_a_failed_run_of_older_code_goes_on_with_the_deployed_one(deployed: Grap
 def test_a_run_that_is_held_names_the_run_that_it_waits_for() -> None:
     held = run_reasons.HeldBy(1, ("r0",))
     found = run_reasons.of_run(run("running"), GRAPH, [], [], reaches={}, has_engine=True, held_by=held)
-    assert found == [Reason("run r1", "held", "max_active = 1: waits for run r0", "headrace why r0")]
+    assert found == [Reason("run r1", "queued", "max_active = 1: waits for run r0", "headrace why r0")]
 
 
 def test_a_run_of_a_script_is_started_again_by_hand() -> None:
@@ -304,6 +305,12 @@ def test_a_held_shard_says_when_it_tries_again() -> None:
 def test_a_stopped_shard_waits_for_a_person() -> None:
     (reason,) = reasons.of_shard(shard(why="contract", is_stopped=True), lag=None)
     assert (reason.state, reason.next) == ("stopped", "mend it and save")
+
+
+def test_a_shard_that_serves_an_older_version_runs_and_says_which() -> None:
+    problem = "version 2 does not load: OSError"
+    (reason,) = reasons.of_shard(shard(model="m", model_version=1, model_problem=problem), lag=0)
+    assert reason == Reason("stream score/2", "running", f"m stays at version 1: {problem}", "headrace models show m")
 
 
 def test_a_lag_is_a_reason_only_where_there_is_no_better_one() -> None:

@@ -88,7 +88,9 @@ def test_one_tick_commits_the_batches_of_all_shards_together(harness):
     assert commits[0] == 2
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(st.lists(st.tuples(st.integers(0, 40), st.sampled_from(["", "restart", "before", "after"])), max_size=8))
 def test_over_any_appends_restarts_and_lost_commits_the_output_is_that_of_one_batch(harness, story):
     h, events, out = reading(harness)

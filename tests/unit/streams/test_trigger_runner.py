@@ -159,7 +159,9 @@ def test_damaged_rows_stop_the_trigger_until_they_can_be_read(harness):
     assert len(fired_events(h)) == 1
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     st.lists(st.lists(st.booleans(), min_size=1, max_size=8), min_size=1, max_size=6),
     st.integers(1, 4),

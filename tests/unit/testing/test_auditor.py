@@ -384,3 +384,61 @@ def test_a_list_that_grows_after_a_task_was_given_it_is_seen() -> None:
     finally:
         store.close()
     assert {violation.number for violation in found} == {"E7", "E15"}
+
+
+CUT = Graph(
+    (
+        Node("load", "task", "m:l", scope=("s",), options=Options(allow_failed=1)),
+        Node("clean", "task", "m:c", {"x": Ref("load")}, scope=("s",)),
+        Node("total", "task", "m:t", {"x": Ref("clean")}),
+    ),
+    (Scope("s", Const([1, 2, 3])),),
+)
+
+
+def cut(*ends: Fact, fails: int) -> set[str]:
+    """So many of three items fail at `load`, and `clean` is skipped for them; the history ends as given."""
+
+    def of(node: str, item: int, *, is_bad: bool = False) -> tuple[Fact, Fact]:
+        start = f.AttemptStarted("r1", node, "", item, 1, 1, "w1#1", 1)
+        if is_bad:
+            return start, f.AttemptFailed("r1", node, "", item, 1, 1, 1, "ValueError")
+        return start, f.AttemptSucceeded("r1", node, "", item, 1, 1, 1, 1, f.Value("json", "1"))
+
+    history: list[Fact] = [f.LogTaken(1, "engine", 1), created(), f.MapExpanded("r1", "s", "", 3)]
+    for item in range(3):
+        history += of("load", item, is_bad=item < fails)
+        history += (f.ItemSkipped("r1", "clean", "", item, "", True),) if item < fails else of("clean", item)
+    store = EngineSqlStore(":memory:")
+    try:
+        store.commit([Append("engine", 0, (*history, *ends))])
+        project = Project("p", pipelines={"p": PipelineDef("p", "m:p", CUT)})
+        return {violation.number for violation in audit(Evidence(store.database, {"c1": project}))}
+    finally:
+        store.close()
+
+
+GIVEN = (started("total"), succeeded("total"))
+WITHHELD = (f.NodeSkipped("r1", "total", "", "", True),)
+
+
+def test_a_list_without_what_was_forgiven_is_given() -> None:
+    assert cut(*GIVEN, f.RunEnded("r1", "succeeded", 1), fails=1) == set()
+    assert cut(*WITHHELD, f.RunEnded("r1", "succeeded", 1), fails=1) == {"E13"}
+
+
+def test_a_list_that_a_retry_can_still_add_to_is_not_given() -> None:
+    assert cut(*WITHHELD, f.RunEnded("r1", "failed", 1), fails=2) == set()
+    assert cut(*GIVEN, f.RunEnded("r1", "failed", 1), fails=2) == {"E7"}
+
+
+def test_details_of_a_run_in_process_are_dropped_by_a_log_that_comes_before_its_own() -> None:
+    store = EngineSqlStore(":memory:")
+    facts = INTACT[1:]
+    gone = f.Gone("run:here", 2, (4,), xxhash.xxh3_128_hexdigest(b"".join(encode(fact) for fact in facts[1:5])))
+    empty = (created("r2", "k2"), f.RunEnded("r2", "cancelled", 1))  # without details no log is named for it
+    store.commit([Append("run:here", 0, facts), Append("run:other", 0, empty)])
+    store.commit([Append("engine", 0, (INTACT[0], f.DetailsDropped(("r1", "r2"), 2, (gone,), 9)))])
+    found = audit(Evidence(store.database, {"c1": PROJECT}))
+    store.close()
+    assert [str(violation) for violation in found] == []

@@ -35,7 +35,7 @@ def test_every_point_is_reached_in_one_place_of_the_code_and_no_other_name_is() 
 
 def test_a_process_kills_itself_at_the_nth_time() -> None:
     armed = process(**{ARMED: "engine.before_commit=kill@3"})
-    said, _ = armed.communicate(timeout=20)
+    said, _ = armed.communicate(timeout=120)
     assert armed.returncode == -signal.SIGKILL
     assert said.split() == ["1", "2", "3"]
 
@@ -43,16 +43,16 @@ def test_a_process_kills_itself_at_the_nth_time() -> None:
 def test_of_all_processes_that_share_a_folder_one_strikes_and_leaves_its_pid(tmp_path: Path) -> None:
     environment = {ARMED: "engine.after_commit=kill", FOLDER: str(tmp_path)}
     first, second = process(**environment), None
-    first.communicate(timeout=20)
+    first.communicate(timeout=120)
     second = process(**environment)
-    assert second.communicate(timeout=20)[0].split() == ["1", "2", "3", "4", "5"]
+    assert second.communicate(timeout=120)[0].split() == ["1", "2", "3", "4", "5"]
     assert (first.returncode, second.returncode) == (-signal.SIGKILL, 0)
     assert (tmp_path / "engine.after_commit").read_text() == f"{first.pid} kill\n"
 
 
 def test_nobody_strikes_when_the_folder_is_gone(tmp_path: Path) -> None:
     late = process(**{ARMED: "engine.after_commit=kill", FOLDER: str(tmp_path / "gone")})
-    late.communicate(timeout=20)
+    late.communicate(timeout=120)
     assert late.returncode == 0
 
 

@@ -66,7 +66,7 @@ def test_a_stream_gets_the_model_that_it_binds() -> None:
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headrace.testing.harness.PATIENCE_S", 0.05)
+    monkeypatch.setattr("headrace.testing.harness.PATIENCE_S", 0.5)
     with pytest.raises(EngineUnavailableError, match="rates"):
         run_stream(priced, [row(1)])
 
@@ -88,7 +88,7 @@ def test_batches_have_the_time_of_the_clock() -> None:
         harness.append(orders, [row(1)])
         clock.advance("1h")
         harness.settle()
-        at = harness.store.database.read("SELECT max(at_us) FROM batches")
+        at = harness.store.database.read("SELECT max(at_us) FROM facts WHERE kind = 'BatchCommitted'")
     assert at == [(clock.now_us(),)]
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,9 +14,11 @@ import pytest
 from headrace.errors import StoreError
 from headrace.ports import Append
 from headrace.runs import facts as f
+from headrace.runs.plan import make_plan
 from headrace.testing.simulator import recipe as recipes
 from headrace.testing.simulator.campaign import Block, Campaign, Catch, Progress
 from headrace.testing.simulator.draw import Draw, draw
+from headrace.testing.simulator.graphs import draw_graph
 from headrace.testing.simulator.projects import draw_projects
 from headrace.testing.simulator.recipe import Recipe, recipe_of
 from headrace.testing.simulator.shrink import shrink, signature
@@ -71,6 +75,17 @@ def test_the_same_seed_draws_the_same_project_and_another_one_does_not() -> None
     assert project(1) != project(2)
 
 
+def test_a_graph_that_is_cut_off_begins_like_the_whole_one() -> None:
+    """So that shrinking can leave out nodes."""
+    for seed in range(20):
+        drawn = Draw(features=frozenset({"maps", "rules"}))
+        whole = draw_graph(random.Random(seed), drawn, 6, is_forgiving=True)
+        for most in range(1, 7):
+            less = draw_graph(random.Random(seed), drawn, 6, most, is_forgiving=True)
+            assert less.nodes == whole.nodes[:most]
+            assert list(make_plan(less).nodes) == [node.name for node in less.nodes], "nothing refers to what is gone"
+
+
 def test_a_recipe_is_the_same_after_it_was_kept() -> None:
     recipe = replace(recipe_of(3), left_out=frozenset({("x", 1)}), undone=frozenset({4}), about={"bug": "B0"})
     assert recipes.decode(recipes.encode(recipe)) == recipe
@@ -108,7 +123,9 @@ def plant_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_schedule_that_fails_becomes_smaller_and_fails_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
     plant_a_bug(monkeypatch)
     found = next(result for seed in range(200) if (result := simulate(seed)).violations)
-    small = shrink(found.recipe, seconds=5.0)
+    looks = itertools.count()  # at the clock, before each try: so many of them on every machine
+    monkeypatch.setattr("headrace.testing.simulator.shrink.time", SimpleNamespace(monotonic=lambda: next(looks)))
+    small = shrink(found.recipe, seconds=40)
     result = simulate(small)
     assert signature(result.violations[0]) == signature(found.violations[0])
     assert small.size < found.recipe.size

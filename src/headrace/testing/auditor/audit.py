@@ -27,7 +27,8 @@ MOST = 20  # a broken promise breaks others: the first few tell the story
 
 
 class Check(Protocol):
-    """One group of promises. Facts come log by log in their order; logs come in any order."""
+    """One group of promises. Facts come log by log in their order; logs come in any order, but that those which tell
+    of details that were dropped come last: other logs have the runs that these were of."""
 
     def take(self, place: Place) -> Iterable[Violation]: ...
     def compare(self) -> Iterable[Violation]:
@@ -85,6 +86,8 @@ class Auditor:
                     sql = "SELECT log, seq, kind, version, body FROM facts WHERE log = ? AND seq > ? ORDER BY seq"
                     rows += ask(sql, (log, self._read_to.get(log, 0))).fetchall()
         places = [Place(log, seq, kinds.read(kind, version, body)) for log, seq, kind, version, body in rows]
+        droppers = {place.log for place in places if isinstance(place.fact, DetailsDropped)}
+        places.sort(key=lambda place: place.log in droppers)
         for fact in (place.fact for place in places):
             if isinstance(fact, DetailsDropped):
                 had_gone = any(last > self._read_to.get(x.log, 0) for x in fact.gone for _, last in x.spans())

@@ -19,7 +19,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m headrace.testing.chaos", description=__doc__)
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--minutes", type=float, default=5.0, help="so long (default: 5)")
-    length.add_argument("--kills", type=int, help="until so many processes were killed")
+    length.add_argument("--kills", type=int, help="until so many processes were killed, an engine among them")
     parser.add_argument("--seed", type=int, default=1, help="of the dice; moments differ all the same")
     parser.add_argument("--folder", type=Path, help="a new folder, which is kept")
     given = parser.parse_args()

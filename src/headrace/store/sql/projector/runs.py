@@ -73,7 +73,8 @@ def run_retried(work: Work, group: Group[RunRetried]) -> None:
     """
     work.flush()
     work.change(
-        "UPDATE runs SET state = iif(waits <> '[]' AND ready_us IS NULL, 'waiting', 'running'), generation = ?, code = iif(? = '', code, ?), ended_us = NULL, started_us = NULL,"
+        "UPDATE runs SET state = iif(waits <> '[]' AND ready_us IS NULL, 'waiting', 'running'), generation = ?,"
+        " code = iif(? = '', code, ?), ended_us = NULL, started_us = NULL,"
         " last_seq = NULL, end_why = NULL, result = NULL, cancelled_by = NULL, cancelled_why = NULL"
         " WHERE run = ? AND generation = ? AND ended_us IS NOT NULL AND dropped_us IS NULL",
         [(f.generation, f.code, f.code, f.run, f.generation - 1) for f in group.facts],
