@@ -19,13 +19,11 @@ def follow(state: State, active: Active) -> Iterator[Fact]:
     if active.waits and not active.behind(state.desks.watermarks):
         yield f.RunReady(active.run, state.now_us)
     while progress.todo and not active.is_cancelled:
-        todo = progress.todo.popleft()
-        if not progress.still_open(todo):
-            continue
-        if isinstance(todo, End):
-            yield from ending(state, active, *_end_of(active))
-            return
-        yield _fact_of(active.run, todo)
+        for todo in progress.due(progress.todo.popleft()):
+            if isinstance(todo, End):
+                yield from ending(state, active, *_end_of(active))
+                return
+            yield _fact_of(active.run, todo)
     if active.is_cancelled and progress.running == 0:
         yield from ending(state, active, "cancelled", f"by {active.cancelled_by}", by="cancel")
 

@@ -203,17 +203,24 @@ class Progress:
 
     # -- questions -----------------------------------------------------------------------------------------------
 
-    def still_open(self, todo: Todo) -> bool:
-        """Whether a decision is still due: rows read at a restart may already hold it."""
+    def due(self, todo: Todo) -> tuple[Todo, ...]:
+        """What of a decision is still due. Rows read at a restart may already hold it, and of a map that goes again some
+        items may have ended: then only the others are skipped.
+        """
         match todo:
-            case Expand(scope=scope, path=path):
-                return self.scopes[scope, path].n < 0
-            case Skip(node=node, path=path, item=None):
-                return not self.groups[node, path].is_done
+            case Skip(node=node, path=path, item=None, because=because):
+                group = self.groups[node, path]
+                if group.done == 0 and not group.is_done:
+                    return (todo,)
+                pending = (item for item, status in enumerate(group.status) if status == PENDING)
+                return () if group.is_done else tuple(Skip(node, path, item, because) for item in pending)
             case Skip(node=node, path=path, item=item):
-                return self.groups[node, path].status[item or 0] == PENDING
+                is_due = self.groups[node, path].status[item or 0] == PENDING
+            case Expand(scope=scope, path=path):
+                is_due = self.scopes[scope, path].n < 0
             case End():
-                return True
+                is_due = True
+        return (todo,) if is_due else ()
 
     def key_of(self, node: str, path: Path, item: int) -> Path:
         return (*path, item) if self.plan.nodes[node].depth else ()

@@ -311,6 +311,8 @@ def test_a_shard_that_serves_an_older_version_runs_and_says_which() -> None:
     problem = "version 2 does not load: OSError"
     (reason,) = reasons.of_shard(shard(model="m", model_version=1, model_problem=problem), lag=0)
     assert reason == Reason("stream score/2", "running", f"m stays at version 1: {problem}", "headrace models show m")
+    (reason,) = reasons.of_shard(shard(model="m", model_version=0, model_problem=problem), lag=0)
+    assert (reason.state, reason.why) == ("held", f"no version of m serves: {problem}")
 
 
 def test_a_lag_is_a_reason_only_where_there_is_no_better_one() -> None:

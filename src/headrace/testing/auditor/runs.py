@@ -51,7 +51,7 @@ class RunCheck:
             return
         if run.is_ended and not isinstance(fact, f.RunRetried):
             yield Violation("E5", "an ended run is left alone", str(place))
-        if name in self._unseen:
+        if name in self._unseen and not isinstance(fact, f.RunRetried):
             if isinstance(fact, f.RunEnded):
                 run.is_ended, run.state = True, fact.state
             return

@@ -59,8 +59,11 @@ class People:
             self.world.after(at_us, act)
 
     def complete_all(self) -> None:
-        """In the quiet phase: whatever waits for rows gets them."""
-        self._complete()
+        """In the quiet phase: whatever waits for rows gets them, also of a time from which the clock was set back."""
+        ((waiting_us,),) = self.cluster.store.database.read(
+            "SELECT max(window_end_us) FROM runs WHERE state = 'waiting'"
+        )
+        self._complete(waiting_us or 0)
         self.world.after(30 * SECOND, self.complete_all)
 
     # -- requests ------------------------------------------------------------------------------------------------
@@ -154,8 +157,8 @@ class People:
 
     # -- topics --------------------------------------------------------------------------------------------------
 
-    def _complete(self) -> None:
-        through_us = self.world.now_us() + self.rng.choice((-60, 0, 540)) * SECOND
+    def _complete(self, at_least_us: int = 0) -> None:
+        through_us = max(self.world.now_us() + self.rng.choice((-60, 0, 540)) * SECOND, at_least_us)
         for topic in ("clicks", "scores", "flights"):
             rows = self.cluster.store.database.read("SELECT complete_through_us FROM topics WHERE name = ?", (topic,))
             if not rows or rows[0][0] is None or rows[0][0] < through_us:
