@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from headrace.cli.here import settings_of
 from headrace.cli.output import notice, show_json, show_line
-from headrace.cli.parser import PLAIN, Common, make_app
+from headrace.cli.parser import PLAIN, Common, Folder, make_app
 from headrace.cli.words import size
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _TELL_S = 1.0
 
 
 @app.default
-def backup(folder: Path, /, *, common: Common = PLAIN) -> int:
+def backup(folder: Folder, /, *, common: Common = PLAIN) -> int:
     """Copy the project's state into a folder, also while it is in use: the database as it is at one moment, and every
     result, model, version of code and log that belongs to it.
 

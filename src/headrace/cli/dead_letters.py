@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from headrace.base.shown import shown
 from headrace.cli.here import Here, open_here
 from headrace.cli.names import known
 from headrace.cli.output import notice, show_fields, show_json, show_table
-from headrace.cli.parser import PLAIN, Common, make_app
+from headrace.cli.parser import PLAIN, Common, Limit, make_app
 from headrace.cli.words import count, headline, local
 from headrace.errors import NotFoundError
 
@@ -18,7 +19,7 @@ app = make_app("dead-letters", "Dead letters: rows that a stream could not proce
 
 
 @app.command
-def ls(stream: str | None = None, /, *, before: int | None = None, limit: int = 20, common: Common = PLAIN) -> None:
+def ls(stream: str | None = None, /, *, before: int | None = None, limit: Limit = 20, common: Common = PLAIN) -> None:
     """Dead letters of one stream, or of all, newest first.
 
     Parameters
@@ -62,7 +63,7 @@ def show(row: str, /, *, common: Common = PLAIN) -> None:
     with open_here(common) as here:
         found = _found(here, row)
     if found is None:
-        raise NotFoundError(f"there is no dead letter {row!r}", cure="headrace dead-letters ls", code="HR2012")
+        raise NotFoundError(f"there is no dead letter {shown(row)}", cure="headrace dead-letters ls", code="HR2012")
     if common.json:
         return show_json(found)
     show_fields(

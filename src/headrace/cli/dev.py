@@ -10,12 +10,15 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from types import FrameType
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from headrace.base.facts import Fact
 from headrace.cli.here import now_us, project_settings
 from headrace.cli.news import line_of, still_waiting
 from headrace.cli.output import Unread, show_json, show_line
-from headrace.cli.parser import PLAIN, Common, make_app
+from headrace.cli.parser import PLAIN, Common, make_app, within
 from headrace.cli.telling import Telling
 from headrace.cli.watch import watching
 from headrace.cli.words import clock
@@ -28,7 +31,7 @@ app = make_app("dev", "Start the engine here; it reloads when you save.")
 @app.default
 def dev(
     *,
-    workers: int | None = None,
+    workers: Annotated[int | None, Parameter(validator=within("--workers", 0))] = None,
     no_reload: bool = False,
     moved: bool = False,
     copied: bool = False,

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from headrace.base.near import near
+from headrace.base.shown import shown
 from headrace.cli import failures
 from headrace.cli.commands import COMMANDS, overview
 from headrace.cli.output import silence
@@ -88,7 +89,7 @@ def _call(words: list[str]) -> int:
         raise _too_early(words)
     if name not in COMMANDS:
         raise SettingsError(
-            f"there is no command {name!r}{near(name, COMMANDS)}", cure="headrace --help", code="HR1350"
+            f"there is no command {shown(name)}{near(name, COMMANDS)}", cure="headrace --help", code="HR1350"
         )
     from cyclopts import CycloptsError
 

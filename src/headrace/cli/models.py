@@ -9,7 +9,7 @@ from headrace.cli.client import ask_and_wait
 from headrace.cli.here import open_here
 from headrace.cli.names import known
 from headrace.cli.output import show_fields, show_json, show_line, show_table
-from headrace.cli.parser import PLAIN, Common, Wait, make_app
+from headrace.cli.parser import PLAIN, Common, Limit, Wait, make_app
 from headrace.cli.words import local
 from headrace.definitions.project import CHAMPION
 from headrace.runs.reasons import evidence_in_words
@@ -52,7 +52,7 @@ def ls(*, common: Common = PLAIN) -> None:
 
 
 @app.command
-def show(name: str, /, *, limit: int = 20, common: Common = PLAIN) -> None:
+def show(name: str, /, *, limit: Limit = 20, common: Common = PLAIN) -> None:
     """One model: its versions with their verdicts, and who asked for trainings.
 
     Parameters

@@ -5,7 +5,7 @@ from __future__ import annotations
 from headrace.cli.here import open_here
 from headrace.cli.names import known
 from headrace.cli.output import show_fields, show_json, show_table
-from headrace.cli.parser import PLAIN, Common, make_app
+from headrace.cli.parser import PLAIN, Common, Limit, make_app
 from headrace.cli.words import length, span
 
 app = make_app("monitors", "Monitors: the windows that were judged, and what they crossed.")
@@ -38,7 +38,7 @@ def ls(*, common: Common = PLAIN) -> None:
 
 
 @app.command
-def show(name: str, /, *, limit: int = 20, common: Common = PLAIN) -> None:
+def show(name: str, /, *, limit: Limit = 20, common: Common = PLAIN) -> None:
     """One monitor: its limits, and its windows newest first.
 
     Parameters

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from headrace.base.near import near
+from headrace.base.shown import SHOWN_MOST, shown
 from headrace.cli.here import Here
 from headrace.errors import NotFoundError
 
@@ -27,20 +28,28 @@ def known(kind: str, name: str, names: Iterable[str], *, cure: str | None = None
     if name in names:
         return name
     if here is not None and here.is_undeployed(kind, name):
+        if here.project.name != here.settings.name:
+            raise NotFoundError(
+                f"there is no {kind} {shown(name)}: the engine on this store serves the project {here.project.name}",
+                where=str(here.settings.home),
+                cure=f"{here.settings.name} needs a store of its own: HEADRACE_HOME says which one it takes",
+                code="HR2010",
+            )
         raise NotFoundError(
-            f"there is no {kind} {name!r} yet: the code has it, and the engine has not deployed that code",
+            f"there is no {kind} {shown(name)} yet: the code has it, and the engine has not deployed that code",
             cure="try it again in a few seconds; `headrace dev` says when it has loaded the code, or why it cannot",
             code="HR2010",
         )
     raise NotFoundError(
-        f"there is no {kind} {name!r}{near(name, names)}", cure=cure or f"headrace {kind}s ls", code="HR2010"
+        f"there is no {kind} {shown(name)}{near(name, names)}", cure=cure or f"headrace {kind}s ls", code="HR2010"
     )
 
 
 def known_pipeline(name: str, project: Project, here: Here | None = None) -> str:
     """The pipeline's name. Raises NotFoundError that also says where pipelines are looked for."""
     modules = ", ".join(project.modules)
-    cure = f"headrace pipelines ls; they are those of {modules}. Of another file: headrace run FILE.py:{name}"
+    typed = name if len(name) <= SHOWN_MOST else "PIPELINE"
+    cure = f"headrace pipelines ls; they are those of {modules}. Of another file: headrace run FILE.py:{typed}"
     return known("pipeline", name, project.pipelines, cure=cure if modules else None, here=here)
 
 
@@ -57,7 +66,7 @@ def run_named(here: Here, text: str) -> RunRow:
         ids = [row.run for row in runs.runs(here.db, limit=200)]
         pipelines = list(runs.latest(here.db))
         raise NotFoundError(
-            f"there is no run {text!r}{near(text, [*ids, *pipelines])}",
+            f"there is no run {shown(text)}{near(text, [*ids, *pipelines])}",
             cure="headrace runs ls; a run's id, its pipeline's name, or the word last",
             code="HR2011",
         )

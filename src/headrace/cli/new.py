@@ -10,7 +10,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from headrace.cli.output import show_json, show_line
-from headrace.cli.parser import PLAIN, Common, make_app
+from headrace.cli.parser import PLAIN, Common, Folder, make_app
 from headrace.errors import RefusedError, SettingsError
 from headrace.settings import as_package
 
@@ -21,7 +21,7 @@ _FOLDER = "package"  # in the templates: stands for the package's name
 
 
 @app.default
-def new(folder: Path, /, *, common: Common = PLAIN) -> None:
+def new(folder: Folder, /, *, common: Common = PLAIN) -> None:
     """Make a new project: settings, a pipeline of three tasks, a test and a README.
 
     Parameters

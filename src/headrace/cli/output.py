@@ -23,6 +23,7 @@ _STYLES = {
     "warning": "yellow",
     "waiting": "yellow",
     "held": "yellow",
+    "queued": "yellow",
     "cancelling": "yellow",
     "running": "cyan",
 }

@@ -9,6 +9,7 @@ from headrace.cli.here import Here, now_us, open_here
 from headrace.cli.names import known
 from headrace.cli.output import show_fields, show_json, show_line, show_table
 from headrace.cli.parser import PLAIN, Common, Wait, make_app
+from headrace.cli.queued import as_told
 from headrace.cli.words import local
 from headrace.definitions.project import AnyTrigger, OnEvent, OnMonitor, PipelineDef, Schedule, Updated
 
@@ -21,7 +22,7 @@ def ls(*, common: Common = PLAIN) -> None:
     from headrace.store.sql.reads import runs
 
     with open_here(common) as here:
-        latest = runs.latest(here.db)
+        latest = {row.pipeline: row for row in as_told(here, runs.latest(here.db).values())}
         documents: list[dict[str, Any]] = []
         for pipeline in here.project.pipelines.values():
             last = latest.get(pipeline.name)
@@ -67,7 +68,7 @@ def show(name: str, /, *, common: Common = PLAIN) -> None:
 
     with open_here(common) as here:
         pipeline = here.project.pipelines[known("pipeline", name, here.project.pipelines, here=here)]
-        last = runs.runs(here.db, pipeline=name, limit=5)
+        last = as_told(here, runs.runs(here.db, pipeline=name, limit=5))
         paused = paused_by(here, name)
     if common.json:
         return show_json({"definition": pipeline, "paused_by": paused, "runs": last})

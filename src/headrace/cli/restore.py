@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from headrace.cli.backup import Progress, in_words, summary
 from headrace.cli.here import settings_of
 from headrace.cli.output import notice, show_json, show_line
-from headrace.cli.parser import PLAIN, Common, make_app
+from headrace.cli.parser import PLAIN, Common, Folder, make_app
 from headrace.cli.words import local
 
 app = make_app("restore", "Put a backup in place where there is no store.")
 
 
 @app.default
-def restore(folder: Path, /, *, common: Common = PLAIN) -> None:
+def restore(folder: Folder, /, *, common: Common = PLAIN) -> None:
     """Put a backup in place where there is no store. All of it is verified first.
 
     The first `headrace dev` afterwards has to be told whether the project that was backed up is gone (--moved) or goes

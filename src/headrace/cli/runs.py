@@ -9,17 +9,19 @@ from headrace.cli.client import ask_and_wait
 from headrace.cli.here import Here, now_us, open_here
 from headrace.cli.names import known, run_named
 from headrace.cli.output import notice, show_fields, show_json, show_line, show_table
-from headrace.cli.parser import PLAIN, Common, Wait, make_app
+from headrace.cli.parser import PAGE, PLAIN, Common, Limit, Wait, make_app
+from headrace.cli.queued import as_told
 from headrace.cli.tasks import dropped, graph_of, task_rows, unfinished_items
 from headrace.cli.words import count, length, local, span
 from headrace.errors import RefusedError
+from headrace.runs.run_reasons import QUEUED
 
 if TYPE_CHECKING:
     from headrace.runs.rows import RunRow
 
 app = make_app("runs", "Runs: what ran and runs, stopping a run, and running a failed one again.")
 
-State = Literal["waiting", "running", "cancelling", "succeeded", "failed", "cancelled", "lost"]
+State = Literal["waiting", "queued", "running", "cancelling", "succeeded", "failed", "cancelled", "lost"]
 
 
 @app.command
@@ -29,7 +31,7 @@ def ls(
     *,
     state: State | None = None,
     before: str | None = None,
-    limit: int = 20,
+    limit: Limit = 20,
     common: Common = PLAIN,
 ) -> None:
     """Runs, newest first.
@@ -45,10 +47,9 @@ def ls(
     limit
         How many, at most 1000; 20 without it.
     """
-    limit = max(1, limit)
     with open_here(common) as here:
-        rows = _page(here, pipeline, state, before, limit + 1)
-    has_more, rows = len(rows) > limit, rows[:limit]
+        rows = _page(here, pipeline, state, before, limit)
+        has_more = len(rows) == limit and bool(_page(here, pipeline, state, rows[-1].run, 1))
     if common.json:
         return show_json(rows)
     now = now_us()
@@ -57,7 +58,7 @@ def ls(
         [(r.run, r.pipeline, r.state, r.cause, local(r.created_us), _took(r, now)) for r in rows],
         empty="no runs: headrace trigger PIPELINE, or headrace run PIPELINE",
     )
-    if has_more and rows:
+    if has_more:
         notice(f"the newest {count(len(rows), 'run')}, and there are more: --limit N, or --before {rows[-1].run}")
     return None
 
@@ -66,13 +67,19 @@ def _page(here: Here, of: str | None, state: str | None, before: str | None, lim
     """Runs of a pipeline, of a backfill or of everything, newest first. Raises NotFoundError for another name."""
     from headrace.store.sql.reads import runs
 
-    states = None if state is None else (state,)
-    rows = runs.runs(here.db, pipeline=of, states=states, before=before, limit=limit)
+    states = None if state is None else ("running" if state == QUEUED else state,)
+    size = PAGE if state in (QUEUED, "running") else limit  # their rows say the same
+    rows: list[RunRow] = []
+    is_all, after = False, before
+    while len(rows) < limit and not is_all:
+        found = runs.runs(here.db, pipeline=of, states=states, before=after, limit=size)
+        rows += [row for row in as_told(here, found) if state in (None, row.state)]
+        is_all, after = len(found) < size, found[-1].run if found else None
     if rows or of is None:
-        return rows
+        return rows[:limit]
     from headrace.cli.windows import backfill_runs
 
-    if not (found := backfill_runs(here, of)):
+    if not (found := as_told(here, backfill_runs(here, of))):
         known("pipeline", of, {*here.project.pipelines, *runs.latest(here.db)}, here=here)
     newest = sorted(found, key=lambda row: row.run, reverse=True)
     return [row for row in newest if state in (None, row.state) and (before is None or row.run < before)][:limit]
@@ -92,13 +99,13 @@ def show(run: str, /, *, common: Common = PLAIN) -> None:
     from headrace.store.sql.reads import runs
 
     with open_here(common) as here:
-        row = run_named(here, run)
+        (row,) = as_told(here, [run_named(here, run)])
         cells = runs.cells(here.db, row.run)
         pins = runs.pins(here.db, row.run)
         codecs = runs.codecs(here.db, row.run)
         tasks = [x | {"codec": codecs.get(x["task"])} for x in task_rows(graph_of(here, row), cells)]
         items = unfinished_items(here, row.run, cells)
-        waits = of_run(here, row.run) if row.state == "waiting" else []
+        waits = of_run(here, row.run) if row.state in ("waiting", QUEUED) else []
     if common.json:
         return show_json({"run": row, "tasks": tasks, "unfinished": items, "pins": pins, "waits": waits})
     show_fields(
@@ -133,7 +140,7 @@ def show(run: str, /, *, common: Common = PLAIN) -> None:
         if item.error:
             show_line(f"\n{item.node}: attempt {item.attempt}: {item.error}", "failed")
             show_line((item.detail or "").rstrip())
-    if row.state in ("failed", "lost", "waiting"):
+    if row.state in ("failed", "lost", "waiting", QUEUED):
         show_line(f"\nnext: headrace why {row.run}")
     return None
 
@@ -194,5 +201,5 @@ def retry(
 
 
 def _took(row: RunRow, now_us: int) -> str:
-    """How long it took, or has taken so far; nothing while it has not begun to count: it waits for its topics."""
-    return "" if row.state == "waiting" else length((row.ended_us or now_us) - row.created_us)
+    """How long it took, or has taken so far; nothing while it has not begun to count."""
+    return "" if row.state in ("waiting", QUEUED) else length((row.ended_us or now_us) - row.created_us)

@@ -143,7 +143,12 @@ def _skipped(shards: list[ShardRow]) -> str:
 
 def _why(shards: list[ShardRow]) -> str:
     """Why shards do not advance, each reason once; "" where all do."""
-    return "; ".join(dict.fromkeys(shard.why for shard in shards if shard.why))
+    return "; ".join(dict.fromkeys(why for shard in shards if (why := _why_held(shard))))
+
+
+def _why_held(shard: ShardRow) -> str | None:
+    """Why it stands still: also for want of any version of its model that loads."""
+    return shard.why or (None if shard.model_version else shard.model_problem)
 
 
 def _state(here: Here, shards: list[ShardRow]) -> str:
@@ -153,6 +158,6 @@ def _state(here: Here, shards: list[ShardRow]) -> str:
         return "never ran"
     if any(shard.is_stopped for shard in shards):
         return "stopped"
-    if any(shard.why for shard in shards):
+    if any(_why_held(shard) for shard in shards):
         return "held"
     return "running" if all(shard.next_offset is not None for shard in shards) else "waiting"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
 
 from headrace.cli.here import Here, open_here
 from headrace.cli.names import known
 from headrace.cli.output import notice, show_fields, show_json, show_table
-from headrace.cli.parser import PLAIN, Common, make_app
+from headrace.cli.parser import PLAIN, Common, Limit, make_app, within
 from headrace.cli.words import local, size
 
 if TYPE_CHECKING:
@@ -45,7 +47,14 @@ def ls(*, common: Common = PLAIN) -> None:
 
 
 @app.command
-def show(name: str, /, *, rows: int = 0, limit: int = 20, common: Common = PLAIN) -> None:
+def show(
+    name: str,
+    /,
+    *,
+    rows: Annotated[int, Parameter(validator=within("--rows", 0))] = 0,
+    limit: Limit = 20,
+    common: Common = PLAIN,
+) -> None:
     """One table: its columns and versions, and with --rows its last rows.
 
     Parameters

@@ -15,7 +15,7 @@ from cyclopts import Parameter
 from headrace.cli.here import Here, now_us, open_here
 from headrace.cli.names import known
 from headrace.cli.output import notice, show_json, show_line, show_table
-from headrace.cli.parser import PLAIN, Common, make_app
+from headrace.cli.parser import PLAIN, Common, make_app, within
 from headrace.cli.words import count, local, size
 from headrace.definitions.project import TopicDef
 from headrace.errors import SchemaError, SettingsError
@@ -105,7 +105,7 @@ def tail(
     name: str,
     /,
     *,
-    n: Annotated[int, Parameter(name=["-n", "--rows"])] = 10,
+    n: Annotated[int, Parameter(name=["-n", "--rows"], validator=within("-n", 0))] = 10,
     follow: Annotated[bool, Parameter(name=["--follow", "-f"])] = False,
     common: Common = PLAIN,
 ) -> None:
@@ -122,8 +122,6 @@ def tail(
     """
     from headrace.store.sql.reads import topics
 
-    if n < 0:
-        raise SettingsError(f"a number of rows is 0 or more, got {n}", where="-n", cure="-n 10", code="HR1350")
     with open_here(common) as here:
         known("topic", name, {*here.project.topics, *(row.topic for row in topics.topics(here.db))}, here=here)
         topic = here.project.topics.get(name) or TopicDef(name)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from headrace.base.near import near
+from headrace.base.shown import shown
 from headrace.cli.client import WAITS_UNTIL
 from headrace.cli.foreseen import subject_of
 from headrace.cli.here import Here, now_us, open_here
@@ -17,23 +17,22 @@ from headrace.cli.names import LAST, run_named
 from headrace.cli.output import show_json, show_line
 from headrace.cli.parser import PLAIN, Common, make_app
 from headrace.cli.pipelines import next_slot_us, paused_by
+from headrace.cli.queued import held_by
 from headrace.cli.streams import lag_of
-from headrace.cli.tasks import definition_in, graph_of, unfinished_items
+from headrace.cli.tasks import graph_of, unfinished_items
 from headrace.cli.windows import backfill_runs, missed, of_failed
 from headrace.definitions.nodes import Graph
 from headrace.definitions.project import CHAMPION
 from headrace.errors import NotFoundError
 from headrace.models.controller import ControllerState
 from headrace.runs import reasons, run_reasons, window_reasons
-from headrace.runs.lanes import Lanes
 from headrace.runs.monitoring import PREFIX, next_window
 from headrace.runs.reasons import FailedTraining, Reason
-from headrace.runs.run_reasons import NOT_IN_CODE, AtWork, HeldBy
+from headrace.runs.run_reasons import NOT_IN_CODE, AtWork
 from headrace.runs.state import definition_of
 from headrace.triggers.groups import EventGroup
 
 if TYPE_CHECKING:
-    from headrace.definitions.project import PipelineDef
     from headrace.runs.rows import RunRow
     from headrace.store.sql.reads.inbox import RequestRow
 
@@ -138,7 +137,7 @@ def about(here: Here, subject: str) -> Iterator[Reason]:
     if not is_known:
         names = [*project.pipelines, *project.streams, *project.monitors, *project.models]
         raise NotFoundError(
-            f"there is nothing that is called {subject!r}{near(subject, names)}",
+            f"there is nothing that is called {shown(subject)}{near(subject, names)}",
             cure="a run's id (headrace runs ls), a backfill's, a pipeline, a stream, a monitor or a model",
             code="HR2010",
         )
@@ -220,7 +219,7 @@ def of_run(here: Here, run: str) -> list[Reason]:
         reaches=reaches(here.db, here.project),
         has_engine=here.engine is not None,
         deployed=_deployed(here, row),
-        held_by=_held_by(here, row),
+        held_by=held_by(here, row),
         at_work=() if row.cause == "here" else [AtWork(*held) for held in runs.attempts_at_work(here.db)],
         root=str(here.settings.root),
         workers=here.settings.workers,
@@ -238,39 +237,6 @@ def _deployed(here: Here, run: RunRow) -> Graph | None:
         return None
     pipeline = definitions.decode(now.project).pipelines.get(run.pipeline)
     return None if pipeline is None else pipeline.graph
-
-
-@dataclass
-class _Contender:
-    """A row of a run, for the rule of who may begin."""
-
-    run: str
-    pipeline: str
-    definition: PipelineDef
-    has_started: bool
-    number: int = 0
-
-
-def _held_by(here: Here, run: RunRow) -> HeldBy | None:
-    """The runs that let this one not begin, by the engine's own rule; None where it may."""
-    from headrace.store.sql.reads import runs
-
-    if run.state != "running" or run.started_us is not None or run.cause == "here":
-        return None
-    lanes = Lanes()
-    contenders: list[_Contender] = []
-    rows = runs.contenders(here.db, run.pipeline)
-    codes = {code: definition_in(here, code, run.pipeline) for code in {code for _, code, _ in rows}}
-    for name, code, has_started in rows:
-        if (definition := codes[code]) is not None:
-            contenders.append(_Contender(name, run.pipeline, definition, has_started))
-    for contender in contenders:
-        lanes.enter(contender)
-    for contender in contenders:
-        is_let_in = lanes.admit(contender)
-        if contender.run == run.run and not is_let_in and contender.definition.max_active is not None:
-            return HeldBy(contender.definition.max_active, tuple(sorted(lanes.at_work(run.pipeline))))
-    return None
 
 
 def of_pipeline(here: Here, name: str) -> Iterator[Reason]:

@@ -16,6 +16,7 @@ import msgspec
 import xxhash
 
 from headrace.base.near import near
+from headrace.base.shown import shown
 from headrace.data.facts import Part
 from headrace.data.partitions import resized
 from headrace.definitions.project import ModelDef, Project, SourceDef, TopicDef
@@ -77,7 +78,7 @@ class Holdings:
             return history_topic(table)
         if not self.project.modules:  # a script or notebook outside of one
             raise NotFoundError(
-                f"there is no project that declares the topic {name!r}; a join and a model find theirs by name",
+                f"there is no project that declares the topic {shown(name)}; a join and a model find theirs by name",
                 cure="start this in the folder of a project that declares it (headrace new my-project makes one), or "
                 "read each topic by itself",
                 code="HR2050",
@@ -87,7 +88,7 @@ class Holdings:
     def undeclared(self, kind: str, name: str, known: Iterable[str]) -> NotFoundError:
         """The error for a dataset that no module of the project declares."""
         return NotFoundError(
-            f"the project {self.project.name!r} has no {kind} {name!r}{near(name, known)}",
+            f"the project {self.project.name!r} has no {kind} {shown(name)}{near(name, known)}",
             cure="declare it in a module of the project; headrace check lists what was found",
             code="HR2050",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from headrace.base.shown import shown
 from headrace.data.where import user_line
 from headrace.errors import ProjectError
 
@@ -14,7 +15,7 @@ def checked_name(what: str, name: str) -> str:
     """The name itself. Raises `ProjectError` unless it is a letter, then letters, digits, `_ - .`, at most 100."""
     if not _NAME.fullmatch(name):
         raise ProjectError(
-            f"{name!r} cannot be the name of a {what}",
+            f"{shown(name)} cannot be the name of a {what}",
             where=user_line(),
             cure="a name starts with a letter and holds letters, digits, _ - and ., at most 100 of them",
             code="HR1003",

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import polars as pl
 
 from headrace.base.instants import to_the_second
+from headrace.base.shown import shown
 from headrace.connectors.appends import history_topic, partitions
 from headrace.connectors.blob import APPENDED, HIDDEN, OFFSET, TIME, cut, decode, piece, unpack
 from headrace.connectors.here import CLIENTS
@@ -99,7 +100,7 @@ class _Tracer:
         if found is None:
             looked = ", ".join(topic.name for topic in self._searched()) or "no topic"
             raise NotFoundError(
-                f"there is no row with the key {key!r}, no run and no version of that name; looked in {looked}",
+                f"there is no row with the key {shown(key)}, no run and no version of that name; looked in {looked}",
                 cure="give the key's value, TOPIC/PARTITION/OFFSET, a run's id, or MODEL:VERSION",
                 code="HR2060",
             )

@@ -9,6 +9,7 @@ from typing import Any, cast
 import msgspec
 
 from headrace.base.instants import iso
+from headrace.base.shown import shown
 from headrace.definitions.project import OnEvent, ParamDef, PipelineDef
 from headrace.errors import NotFoundError, RefusedError
 from headrace.runs import events as e
@@ -96,7 +97,7 @@ def check_retry(event: e.RetryAsked, *, is_open: bool = False) -> RunRow:
     """The run that goes again. `is_open`: it does already. Raises NotFoundError, RefusedError."""
     name, row = event.run, event.row
     if row is None:
-        raise NotFoundError(f"there is no run {name!r}", cure="headrace runs ls", code="HR2020")
+        raise NotFoundError(f"there is no run {shown(name)}", cure="headrace runs ls", code="HR2020")
     if row.ended_us is None or is_open:
         raise RefusedError(f"run {name} has not ended", cure="wait for it, or cancel it first", code="HR3011")
     if row.state == "succeeded":

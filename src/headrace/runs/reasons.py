@@ -188,8 +188,10 @@ def of_shard(shard: ShardState, *, lag: int | None, dead: tuple[int, int] = (0, 
         step = f"tries again at {to_the_second(shard.until_us)}" if shard.until_us is not None else ""
         reasons.append(Reason(about, state, shard.why, step or ("mend it and save" if shard.is_stopped else "")))
     if shard.model_problem:
-        why = f"{shard.model} stays at version {shard.model_version}: {shard.model_problem}"
-        reasons.append(Reason(about, "held", why, f"headrace models show {shard.model}"))
+        served = f"{shard.model} stays at version {shard.model_version}"
+        why = f"{served if shard.model_version else f'no version of {shard.model} serves'}: {shard.model_problem}"
+        state = "running" if shard.model_version and not shard.why else "held"
+        reasons.append(Reason(about, state, why, f"headrace models show {shard.model}"))
     if lag and not reasons:
         reasons.append(Reason(about, "running", f"{lag:,} rows behind", "goes by itself"))
     n, first_us = dead

@@ -20,6 +20,7 @@ _FRAME = re.compile(r'^ +(?:[|] +)?File "([^"]+)", line (\d+)', re.MULTILINE)
 _OWN_ERROR = re.compile(r"^\w+ HR\d{4}: ")
 _SHOWN = 3
 
+QUEUED = "queued"  # what is told of a run that is held; its row says `running`
 NOT_IN_CODE = "it is not in the project's code"
 NO_WORKERS = "there are no workers: workers = 0"
 MORE_WORKERS = "workers = 2 in headrace.toml, then headrace dev"
@@ -157,7 +158,7 @@ def of_run(
     if held_by is not None:
         others = ", ".join(held_by.runs)
         why = f"max_active = {held_by.most}: waits for run{'' if len(held_by.runs) == 1 else 's'} {others}"
-        return [Reason(about, "held", why, f"headrace why {held_by.runs[0]}")]
+        return [Reason(about, QUEUED, why, f"headrace why {held_by.runs[0]}")]
     items = list(items)
     free = _free_worker(at_work) if workers else NO_WORKERS
     pending = _pending(run, graph, cells, {item.node for item in items}, free)
@@ -172,7 +173,8 @@ def _topics(run: RunState, window: tuple[int, int], reaches: Mapping[str, Reach]
             f"run {run.run}",
             "waiting",
             waits_for(topic, window[1], reach),
-            f"{to_come(window[1], reach)}; without them ready_within= of the pipeline, or {by_hand}",
+            f"{to_come(window[1], reach)}; without them ready_within= of the pipeline, or {by_hand} "
+            f"(a run beside this one, which still comes unless you headrace runs cancel {run.run})",
         )
         for topic in run.waits
         if (reach := reaches.get(topic, NOTHING_KNOWN)).is_behind(window[1])

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from headrace.base.ids import make_id
+from headrace.base.shown import shown
 from headrace.definitions.project import ModelDef, PipelineDef, Project
 from headrace.errors import NotFoundError
 from headrace.runs.active import Active
@@ -82,7 +83,7 @@ class State:
         if definition is None:
             known = ", ".join(sorted(self.project.pipelines)) or "none"
             raise NotFoundError(
-                f"there is no pipeline {name!r}; known: {known}",
+                f"there is no pipeline {shown(name)}; known: {known}",
                 cure="headrace check lists what was found",
                 code="HR2010",
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,7 +19,8 @@ from headrace.executors.tracebacks import told
 from headrace.store.sql.reads import models
 from headrace.streams.facts import Bound
 
-AGAIN_US = 1_000_000
+AGAIN_US = 1_000_000  # the store or the disk refused
+MENDED_US = 60_000_000  # the version itself does not load: by then somebody may have put its file or a library back
 
 Loader = Callable[[str, int], Any]
 """(model, version) → the model, checked. Raises whatever is wrong with it."""
@@ -37,21 +39,24 @@ class Loaded:
 
 @dataclass(slots=True)
 class _Held:
-    """One reference to a model: the version in use, the one that is being loaded, and why it could not be."""
+    """One reference to a model: the version in use, the one in force, and why that could not be loaded."""
 
     version: int = 0
     value: Any = None
     asked: int = 0
-    fallen_back: int = 0
+    last: int = 0  # the version that served before this process
+    is_last_tried: bool = False
     problem: str = ""
+    again_us: int | None = None  # by the monotonic clock: when the one in force is tried again
 
 
 @dataclass(slots=True)
 class BoundValues:
     """The values that the streams of one process bind. `look` asks the store, `adopt` takes what threads have loaded.
 
-    A version that does not load leaves the old one in use. `fallback` gives the version that served last, which is
-    loaded where the newest does not after a restart.
+    A version that does not load leaves the old one in use and is tried again, as long as it is in force: soon where the
+    store refused, else once a minute or when it comes into force anew. `fall_back` gives the version that served last,
+    which is loaded where the newest does not after a restart.
     """
 
     holdings: Holdings
@@ -62,7 +67,6 @@ class BoundValues:
     _tables: dict[tuple[str, int], pl.DataFrame] = field(default_factory=dict[tuple[str, int], pl.DataFrame])
     _newest: dict[DatasetRef, int] = field(default_factory=dict[DatasetRef, int])
     _loaded: SimpleQueue[Loaded] = field(default_factory=SimpleQueue[Loaded])
-    _again_us: int | None = None  # by the monotonic clock: when to look again for a version that could not be read
     _turn: threading.Lock = field(default_factory=threading.Lock)  # artifacts are decoded by one thread at a time
 
     def want(self, reference: DatasetRef) -> None:
@@ -75,10 +79,7 @@ class BoundValues:
     def look(self) -> None:
         """Which versions are in force now; a model that is new is loaded in a thread of its own."""
         for reference, held in self._models.items():
-            number = self._version(reference)
-            if number and number not in (held.version, held.asked):
-                held.asked = number
-                self._load_aside(reference.name, number)
+            self._look_for(reference, held)
         for reference in self._newest:
             row = self._table_row(reference)
             self._newest[reference] = 0 if row is None else row.version
@@ -88,34 +89,27 @@ class BoundValues:
         return dict(self._newest)
 
     def fall_back(self, reference: DatasetRef, version: int) -> None:
-        """The newest version does not load and none is in use: take the one that served last."""
+        """The newest version does not load and none is in use: take the one that served last, once per attempt. `version`
+        is 0 where that is not known any more.
+        """
         held = self._models[reference]
-        if held.problem and not held.version and version not in (0, held.asked, held.fallen_back):
-            held.fallen_back = version  # once: what does not load now does not load a tick later
-            self._load_aside(reference.name, version)
+        held.last = version or held.last
+        if held.problem and not held.version and held.last not in (0, held.asked) and not held.is_last_tried:
+            held.is_last_tried = True
+            self._load_aside(reference.name, held.last)
 
     def adopt(self) -> bool:
         """Take over what has been loaded since; true where something has."""
+        for reference, held in self._models.items():
+            if self._is_due(held):
+                self._look_for(reference, held)
         is_news = False
-        if self._again_us is not None and self.monotonic_us() >= self._again_us:
-            self.look()
-            self._again_us = None
         while not self._loaded.empty():
             found = self._loaded.get()
             is_news = True
             for reference, held in self._models.items():
-                if reference.name != found.model:
-                    continue
-                if found.problem:
-                    if found.is_passing and found.version in (held.asked, held.fallen_back):
-                        held.asked = held.fallen_back = 0
-                        self._again_us = self.monotonic_us() + AGAIN_US
-                    if found.version == held.asked or found.is_passing:
-                        held.problem = f"version {found.version} does not load: {found.problem}"
-                elif found.version == held.asked or not held.version:
-                    held.version, held.value = found.version, found.value
-                    if found.version == held.asked:
-                        held.problem = ""
+                if reference.name == found.model:
+                    self._take(held, found)
         return is_news
 
     def model(self, reference: DatasetRef) -> tuple[int, str]:
@@ -155,6 +149,33 @@ class BoundValues:
             return min((move.at_us for move in moves if move.alias == reference.arg), default=0)
         row = self.holdings.table_version(reference.name, 1)
         return 0 if row is None else row.at_us
+
+    def _look_for(self, reference: DatasetRef, held: _Held) -> None:
+        """Load the version in force where it is new, or was not to be had and may be by now."""
+        number = self._version(reference)
+        if not number or (number == held.asked and not self._is_due(held)):
+            return
+        if number != held.asked and held.version:
+            held.problem = ""  # it was another version's
+        held.asked, held.is_last_tried, held.again_us = number, False, None
+        if number != held.version:
+            self._load_aside(reference.name, number)
+
+    def _is_due(self, held: _Held) -> bool:
+        return held.again_us is not None and self.monotonic_us() >= held.again_us
+
+    def _take(self, held: _Held, found: Loaded) -> None:
+        """What came of loading a version, unless another one has come into force meanwhile."""
+        is_asked = found.version == held.asked
+        if not is_asked and (held.version or found.version != held.last):
+            return
+        if not found.problem:
+            held.version, held.value = found.version, found.value
+            held.problem, held.again_us = ("", None) if is_asked else (held.problem, held.again_us)
+        elif found.version != held.version:
+            rest_us = AGAIN_US if found.is_passing else MENDED_US
+            held.problem = f"version {found.version} does not load: {found.problem}" if is_asked else held.problem
+            held.again_us = min(held.again_us or sys.maxsize, self.monotonic_us() + rest_us)
 
     def _version(self, reference: DatasetRef) -> int:
         if reference.how == "version":

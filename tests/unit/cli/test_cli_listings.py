@@ -116,6 +116,26 @@ def test_what_was_saved_and_is_not_deployed_yet_is_told_from_what_is_nowhere(
     assert "the code has it" not in nowhere.err
 
 
+def test_beside_an_engine_of_another_project_nobody_waits_for_a_deploy_that_never_comes(
+    headrace: Headrace, engine: FakeEngine, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other"
+    (other / "othflights").mkdir(parents=True)
+    (other / "headrace.toml").write_text('[project]\nname = "othflights"\n')
+    (other / "othflights" / "__init__.py").write_text(
+        "import headrace as hr\n@hr.task\ndef one() -> int:\n    return 1\n"
+        "@hr.pipeline\ndef alone() -> int:\n    return one()\n"
+    )
+    monkeypatch.setenv("HEADRACE_HOME", str(project / ".headrace"))
+    result = headrace("trigger", "alone", "--project", other)
+    assert result.code == 3
+    assert result.err.splitlines() == [
+        "HR2010 there is no pipeline 'alone': the engine on this store serves the project cliflights",
+        f"  at   {project / '.headrace'}",
+        "  try  othflights needs a store of its own: HEADRACE_HOME says which one it takes",
+    ]
+
+
 def test_a_trigger_without_a_window_says_which_topic_bounds_it(
     headrace: Headrace, engine: FakeEngine, store: SqlStore, project: Path, write: Callable[..., None]
 ) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.headrace_project
 
+LONG = "abcde" * 1000
 HEAVY = {"polars", "numpy", "sqlalchemy", "alembic", "rich", "cyclopts", "lightgbm", "headrace.app", "msgspec"}
 
 
@@ -109,3 +110,50 @@ def test_an_option_in_front_of_the_command_is_shown_where_it_goes(headrace: Head
     assert result.code == 2
     assert "--env goes after the command" in result.err
     assert "try  headrace check --json-row 'a b' --env prod" in result.err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("runs", "ls", "--limit", "0"), "--limit is from 1 to 1,000, got 0"),
+        (("runs", "ls", "--limit", "-1"), "--limit is from 1 to 1,000, got -1"),
+        (("runs", "ls", "--limit", "1001"), "--limit is from 1 to 1,000, got 1001"),
+        (("dead-letters", "ls", "--limit", "0"), "--limit is from 1 to 1,000, got 0"),
+        (("tables", "show", "daily", "--limit", "0"), "--limit is from 1 to 1,000, got 0"),
+        (("tables", "show", "daily", "--rows", "-1"), "--rows is 0 or more, got -1"),
+        (("topics", "tail", "departures", "-n", "-3"), "-n is 0 or more, got -3"),
+        (("trigger", "retrain", "--timeout", "-1"), "--timeout is from 0 to 1,000,000, got -1.0"),
+        (("trigger", "retrain", "--timeout", "nan"), "--timeout is from 0 to 1,000,000, got nan"),
+        (("runs", "cancel", "last", "--timeout", "inf"), "--timeout is from 0 to 1,000,000, got inf"),
+        (("dev", "--workers", "-1"), "--workers is 0 or more, got -1"),
+    ],
+)
+def test_a_number_out_of_its_range_is_refused_alike_everywhere(
+    headrace: Headrace, store: object, words: tuple[str, ...], message: str
+) -> None:
+    result = headrace(*words)
+    assert (result.code, result.out) == (2, "")
+    assert result.err.splitlines()[0] == f"HR1350 {message}"
+
+
+@pytest.mark.parametrize("words", [("backup", ""), ("restore", ""), ("new", ""), ("runs", "ls", "--project", "")])
+def test_an_empty_path_is_no_folder(headrace: Headrace, store: object, words: tuple[str, ...]) -> None:
+    result = headrace(*words)
+    assert (result.code, result.out) == (2, "")
+    assert result.err.splitlines()[0] == "HR1350 an empty path names no folder"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (LONG,), ("trace", LONG), ("why", LONG), ("runs", "show", LONG), ("runs", "ls", LONG), ("trigger", LONG),
+        ("run", LONG), ("tables", "show", LONG), ("dead-letters", "show", LONG),
+    ],
+)  # fmt: skip
+def test_of_a_name_that_is_much_too_long_the_beginning_is_shown(
+    headrace: Headrace, store: object, words: tuple[str, ...]
+) -> None:
+    result = headrace(*words)
+    assert result.code in (2, 3)
+    assert f"'{LONG[:79]}…'" in result.err
+    assert LONG[:80] not in result.err

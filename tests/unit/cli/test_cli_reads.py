@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -127,7 +127,9 @@ def test_logs_show_what_a_running_attempt_has_printed_so_far(
     assert headrace("logs", later, "--json").out.splitlines()[0] == line
 
 
-def test_following_shows_no_line_twice(headrace: Headrace, history: SqlStore, project: Path, write: Write) -> None:
+def test_following_shows_no_line_twice(
+    headrace: Headrace, history: SqlStore, project: Path, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
     later = "1ng66r0y5e47"
     write(
         history,
@@ -136,7 +138,7 @@ def test_following_shows_no_line_twice(headrace: Headrace, history: SqlStore, pr
     )
     log = project / ".headrace" / "logs" / "w1.log"
 
-    def work() -> None:
+    def work(_seconds: float) -> None:
         with log.open("ab") as file:
             file.write(b"epoch 2\n")
         write(
@@ -147,10 +149,8 @@ def test_following_shows_no_line_twice(headrace: Headrace, history: SqlStore, pr
 
     with log.open("ab") as file:
         file.write(b"epoch 1\n")
-    timer = threading.Timer(0.15, work)
-    timer.start()
+    monkeypatch.setattr("headrace.cli.logs.time", SimpleNamespace(sleep=work))
     lines = headrace("logs", later, "-f").out.splitlines()
-    timer.join()
     assert [line for line in lines if not line.startswith("---")] == ["epoch 1", "epoch 2"]
 
 
@@ -226,7 +226,7 @@ def test_why_names_the_run_that_another_one_waits_for(headrace: Headrace, engine
     write(engine.store, f.AttemptStarted(first, "ingest", "", 0, 1, 1, "w1#1", AT))
     lines = headrace("why", second).out.splitlines()
     assert lines == [
-        f"run {second}: held: max_active = 1: waits for run {first}",
+        f"run {second}: queued: max_active = 1: waits for run {first}",
         f"  next: headrace why {first}",
     ]
 
@@ -349,6 +349,22 @@ def test_why_a_stream_stands_still_is_said_wherever_it_is_shown(
         assert why in headrace(*command).out, command
     assert headrace("streams", "ls", "--json").json()[0]["why"] == why
     assert headrace("streams", "ls", "--json").json()[0]["state"] == "held"
+
+
+def test_a_stream_without_any_version_that_loads_is_held_and_one_with_an_older_version_runs(
+    headrace: Headrace, engine: FakeEngine, store: SqlStore
+) -> None:
+    problem = "version 2 does not load: OSError"
+    for shard, version in ((0, 0), (1, 1)):
+        started = s.ShardStarted("score", shard, 0, AT)
+        store.commit([
+            Append(f"shard:score:{shard}", 0, (started, s.ModelHeld("score", shard, "m", version, 0, AT, problem)))
+        ])  # fmt: skip
+    rows = headrace("streams", "show", "score").out.splitlines()[-2:]
+    assert [row.split()[1] for row in rows] == ["held", "running"]
+    assert headrace("streams", "ls", "--json").json()[0]["why"] == problem
+    states = [reason["state"] for reason in headrace("why", "score", "--json").json()]
+    assert states == ["held", "running"]
 
 
 def test_a_dead_letter_is_shown_by_its_id_or_by_its_row(headrace: Headrace, store: SqlStore) -> None:

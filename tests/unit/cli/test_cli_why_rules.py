@@ -67,15 +67,56 @@ def test_a_run_that_is_let_in_holds_the_next_one_before_its_first_attempt(
 ) -> None:
     for run in ("r1", "r2", "r3"):
         write(engine.store, f.RunCreated(run, "retrain", "c0de", run, "person", 0))
-    assert "held" not in headrace("why", "r1").out
+    assert "queued" not in headrace("why", "r1").out
     for run in ("r2", "r3"):
-        assert headrace("why", run).out.splitlines()[0] == f"run {run}: held: max_active = 1: waits for run r1"
+        assert headrace("why", run).out.splitlines()[0] == f"run {run}: queued: max_active = 1: waits for run r1"
     write(engine.store, f.RunEnded("r1", "cancelled", 1))
-    assert "held" not in headrace("why", "r2").out
+    assert "queued" not in headrace("why", "r2").out
     assert "waits for run r2" in headrace("why", "r3").out
 
 
 def test_a_run_that_waits_for_rows_holds_nobody(headrace: Headrace, engine: FakeEngine, write: Write) -> None:
     write(engine.store, f.RunCreated("r1", "retrain", "c0de", "k1", "person", 0, {}, (0, DAY), waits=("departures",)))
     write(engine.store, f.RunCreated("r2", "retrain", "c0de", "k2", "person", 0))
-    assert "held" not in headrace("why", "r2").out
+    assert "queued" not in headrace("why", "r2").out
+
+
+def test_runs_behind_max_active_are_queued_wherever_they_are_shown(
+    headrace: Headrace, engine: FakeEngine, write: Write
+) -> None:
+    for run in ("r1", "r2", "r3"):
+        write(engine.store, f.RunCreated(run, "retrain", "c0de", run, "person", 0))
+    write(engine.store, f.AttemptStarted("r1", "ingest", "", 0, 1, 1, "w1#1", 0))
+    assert [row["state"] for row in headrace("runs", "ls", "--json").json()] == ["queued", "queued", "running"]
+    assert [line.split()[2] for line in headrace("runs", "ls").out.splitlines()[1:]] == ["queued", "queued", "running"]
+    shown = headrace("runs", "show", "r2").out
+    assert "state     queued\nwhy       max_active = 1: waits for run r1\n" in shown
+    assert "took" not in shown
+    assert shown.endswith("next: headrace why r2\n")
+    told = headrace("runs", "show", "r2", "--json").json()
+    assert (told["run"]["state"], told["waits"][0]["why"]) == ("queued", "max_active = 1: waits for run r1")
+    last = {row["pipeline"]: row["last_state"] for row in headrace("pipelines", "ls", "--json").json()}
+    assert last == {"retrain": "queued", "nightly": None}
+    assert [run["state"] for run in headrace("pipelines", "show", "retrain", "--json").json()["runs"]][1] == "queued"
+    write(engine.store, f.AttemptSucceeded("r1", "ingest", "", 0, 1, 1, 1, 1, f.Value("json", "1")))
+    write(engine.store, f.RunCancelled("r1", 1, "ann"), f.RunEnded("r1", "cancelled", 1))
+    states = {row["run"]: row["state"] for row in headrace("runs", "ls", "--json").json()}
+    assert states == {"r1": "cancelled", "r2": "running", "r3": "queued"}
+
+
+def test_runs_are_listed_by_the_state_that_they_are_shown_in(
+    headrace: Headrace, engine: FakeEngine, write: Write
+) -> None:
+    for number in range(5):
+        write(engine.store, f.RunCreated(f"r{number}", "retrain", "c0de", f"k{number}", "person", 0))
+    write(engine.store, f.RunCreated("r9", "nightly", "c0de", "k9", "person", 0))
+
+    def listed(*words: object) -> list[str]:
+        return [row["run"] for row in headrace("runs", "ls", "--json", *words).json()]
+
+    assert listed("--state", "running") == ["r9", "r0"]
+    assert listed("--state", "running", "--limit", 1, "--before", "r9") == ["r0"]
+    assert listed("--state", "queued", "--limit", 3) == ["r4", "r3", "r2"]
+    assert listed("--state", "queued", "--limit", 3, "--before", "r2") == ["r1"]
+    assert "--before r2" in headrace("runs", "ls", "--state", "queued", "--limit", 3).err
+    assert headrace("runs", "ls", "--state", "queued", "--limit", 4).err == ""

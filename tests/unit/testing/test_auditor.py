@@ -442,3 +442,20 @@ def test_details_of_a_run_in_process_are_dropped_by_a_log_that_comes_before_its_
     found = audit(Evidence(store.database, {"c1": PROJECT}))
     store.close()
     assert [str(violation) for violation in found] == []
+
+
+def test_a_run_that_was_tried_again_before_its_details_were_dropped_has_ended_twice() -> None:
+    lived = (
+        *INTACT[:5],
+        f.AttemptFailed("r1", "b", "", 0, 1, 1, 1, "ValueError"),
+        f.RunEnded("r1", "failed", 1),
+        f.RunRetried("r1", 2, 1, "ann"),
+        started("b", 2, 2),
+        succeeded("b", 2, 2),
+        f.RunEnded("r1", "succeeded", 1),
+    )
+    details = b"".join(encode(fact) for fact in (*lived[2:6], *lived[8:10]))
+    gone = f.Gone("engine", 3, (4, 2, 2), xxhash.xxh3_128_hexdigest(details))
+    dropped = f.DetailsDropped(("r1",), 2, (gone,), 9)
+    assert watched(*lived, dropped) == set()
+    assert audited(*lived, dropped) == set()
