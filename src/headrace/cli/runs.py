@@ -103,7 +103,8 @@ def show(run: str, /, *, common: Common = PLAIN) -> None:
         cells = runs.cells(here.db, row.run)
         pins = runs.pins(here.db, row.run)
         codecs = runs.codecs(here.db, row.run)
-        tasks = [x | {"codec": codecs.get(x["task"])} for x in task_rows(graph_of(here, row), cells)]
+        rows = task_rows(graph_of(here, row), cells, runs.scopes(here.db, row.run), is_over=row.ended_us is not None)
+        tasks = [x | {"codec": codecs.get(x["task"])} for x in rows]
         items = unfinished_items(here, row.run, cells)
         waits = of_run(here, row.run) if row.state in ("waiting", QUEUED) else []
     if common.json:

@@ -9,10 +9,11 @@ from headrace.cli.here import Here
 from headrace.cli.words import local
 from headrace.definitions.nodes import Graph
 from headrace.errors import ProjectError
+from headrace.runs.extent import Extent
 
 if TYPE_CHECKING:
     from headrace.definitions.project import PipelineDef
-    from headrace.store.sql.reads.runs import CellRow, ItemRow, RunRow
+    from headrace.store.sql.reads.runs import CellRow, ItemRow, RunRow, ScopeRow
 
 COUNTS = ("running", "succeeded", "failed", "skipped", "cancelled")
 UNFINISHED = ("pending", "returned", "running", "waiting_retry", "failed", "lost")
@@ -39,8 +40,14 @@ def graph_of(here: Here, run: RunRow) -> Graph:
     return Graph(()) if found is None else found.graph
 
 
-def task_rows(graph: Graph, cells: Sequence[CellRow]) -> list[dict[str, Any]]:
-    """Per task its state, its counts over all paths and why it was skipped, in the order of the graph."""
+def task_rows(
+    graph: Graph, cells: Sequence[CellRow], scopes: Sequence[ScopeRow], *, is_over: bool
+) -> list[dict[str, Any]]:
+    """Per task its state, its counts over all paths and why it was skipped, in the order of the graph. `is_over`: its run
+    has ended, and of no task anything is to come.
+    """
+    extent = Extent(graph, cells, scopes)
+    open_ = set() if is_over else {node.name for node in graph.nodes if not extent.has_ended(node.name)}
     names = list(dict.fromkeys([*(node.name for node in graph.nodes), *(cell.node for cell in cells)]))
     rows: list[dict[str, Any]] = []
     for name in names:
@@ -48,7 +55,7 @@ def task_rows(graph: Graph, cells: Sequence[CellRow]) -> list[dict[str, Any]]:
         counts = {what: sum(getattr(cell, what) for cell in own) for what in COUNTS}
         why = next((cell.why for cell in own if cell.why), None)
         is_skipped = bool(own) and all(cell.is_skipped for cell in own)
-        rows.append({"task": name, "state": _state(counts, is_skipped), **counts, "why": why})
+        rows.append({"task": name, "state": _state(counts, is_skipped, name in open_), **counts, "why": why})
     return rows
 
 
@@ -67,9 +74,11 @@ def dropped(here: Here, run: RunRow) -> str | None:
     return f"dropped on {local(run.dropped_us)} (retention {here.settings.retention})"
 
 
-def _state(counts: dict[str, int], is_skipped: bool) -> str:
+def _state(counts: dict[str, int], is_skipped: bool, is_open: bool) -> str:
     if counts["running"]:
         return "running"
+    if is_open:
+        return "waiting"
     if counts["failed"]:
         return "failed"
     if counts["cancelled"]:

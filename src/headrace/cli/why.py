@@ -218,6 +218,7 @@ def of_run(here: Here, run: str) -> list[Reason]:
         items,
         reaches=reaches(here.db, here.project),
         has_engine=here.engine is not None,
+        scopes=runs.scopes(here.db, run),
         deployed=_deployed(here, row),
         held_by=held_by(here, row),
         at_work=() if row.cause == "here" else [AtWork(*held) for held in runs.attempts_at_work(here.db)],

@@ -6,15 +6,19 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Protocol
 
 import msgspec
 
+from headrace.base.durations import format_duration
 from headrace.base.instants import iso, to_the_second
 from headrace.data.where import is_library, is_own
 from headrace.definitions.nodes import Graph, Node, refs
+from headrace.runs.extent import Counted, Extent
 from headrace.runs.reach import NOTHING_KNOWN, Reach, to_come, waits_for
 from headrace.runs.reasons import NO_ENGINE, START_ENGINE, Reason
+from headrace.runs.rows import ScopeRow
 
 _FRAME = re.compile(r'^ +(?:[|] +)?File "([^"]+)", line (\d+)', re.MULTILINE)
 _OWN_ERROR = re.compile(r"^\w+ HR\d{4}: ")
@@ -69,21 +73,11 @@ class RunState(Protocol):
     def dropped_us(self) -> int | None: ...
 
 
-class CellState(Protocol):
-    """Counts of a task run's items at one path."""
+class CellState(Counted, Protocol):
+    """The same with what is at work, and why what was skipped was."""
 
     @property
-    def node(self) -> str: ...
-    @property
     def running(self) -> int: ...
-    @property
-    def succeeded(self) -> int: ...
-    @property
-    def failed(self) -> int: ...
-    @property
-    def skipped(self) -> int: ...
-    @property
-    def is_skipped(self) -> bool: ...
     @property
     def why(self) -> str | None: ...
 
@@ -125,6 +119,7 @@ def of_run(
     *,
     reaches: Mapping[str, Reach],
     has_engine: bool,
+    scopes: Iterable[ScopeRow] = (),
     deployed: Graph | None = None,
     held_by: HeldBy | None = None,
     at_work: Sequence[AtWork] = (),
@@ -161,8 +156,9 @@ def of_run(
         return [Reason(about, QUEUED, why, f"headrace why {held_by.runs[0]}")]
     items = list(items)
     free = _free_worker(at_work) if workers else NO_WORKERS
-    pending = _pending(run, graph, cells, {item.node for item in items}, free)
-    return [*_items(run, items, root, free), *_skipped(run, cells), *pending]
+    ready = {node.name: _ready(node, cells, free) for node in graph.nodes}
+    pending = _pending(run, graph, cells, {item.node for item in items}, Extent(graph, cells, scopes), ready)
+    return [*_items(run, items, root, ready, free), *_skipped(run, cells), *pending]
 
 
 def _topics(run: RunState, window: tuple[int, int], reaches: Mapping[str, Reach]) -> list[Reason]:
@@ -209,11 +205,25 @@ def _free_worker(at_work: Sequence[AtWork]) -> str:
     return f"waits for a free worker: they have {', '.join(attempts[:_SHOWN])}{more}"
 
 
-def _then(free: str) -> str:
-    return MORE_WORKERS if free == NO_WORKERS else "goes by itself"
+def _ready(node: Node, cells: Sequence[CellState], free: str) -> str:
+    """What a task that is ready waits for: its own limits first."""
+    options = node.options
+    running = sum(cell.running for cell in cells if cell.node == node.name)
+    if free == NO_WORKERS:
+        return free
+    if options.concurrency is not None and running >= options.concurrency:
+        return f"concurrency = {options.concurrency}: waits for one of its {running} running attempts"
+    if options.rate is not None:
+        length = format_duration(timedelta(microseconds=options.rate_us))
+        return f"waits for its rate, at most {options.rate} starts in {length}, and for a free worker"
+    return free
 
 
-def _items(run: RunState, items: Sequence[ItemState], root: str, free: str) -> list[Reason]:
+def _then(ready: str) -> str:
+    return MORE_WORKERS if ready == NO_WORKERS else "goes by itself"
+
+
+def _items(run: RunState, items: Sequence[ItemState], root: str, ready: Mapping[str, str], free: str) -> list[Reason]:
     reasons: list[Reason] = []
     for item in items:
         match item.state:
@@ -223,17 +233,16 @@ def _items(run: RunState, items: Sequence[ItemState], root: str, free: str) -> l
                 step = f"{_logs(run, item)} --follow"
                 reasons.append(Reason(place(run, item), "running", f"attempt {item.attempt}{since}{worker}", step))
             case "waiting_retry":
-                at = "as soon as a worker is free"
-                at = (
-                    at
-                    if item.retry_at_us is None
-                    else f"tried again at {to_the_second(item.retry_at_us)}, or {at} then"
-                )
+                is_held = ready.get(item.node, free) not in (free, NO_WORKERS)
+                at = "as soon as its limits and a worker allow" if is_held else "as soon as a worker is free"
+                if item.retry_at_us is not None:
+                    at = f"tried again at {to_the_second(item.retry_at_us)}, or {at} then"
                 ended = "lost" if item.was_lost else "failed"
                 why = f"attempt {item.attempt} {ended}: {_error(item, root)}"
                 reasons.append(Reason(place(run, item), "waiting", why, at))
             case "pending" | "returned":
-                reasons.append(Reason(place(run, item), "waiting", free, _then(free)))
+                why = ready.get(item.node, free)
+                reasons.append(Reason(place(run, item), "waiting", why, _then(why)))
             case _:
                 pass
     return reasons + _failed_items(run, items, root)
@@ -277,17 +286,27 @@ def _skipped(run: RunState, cells: Sequence[CellState]) -> list[Reason]:
     return [Reason(f"run {run.run} task {c.node}", "skipped", c.why or "skipped") for c in cells if c.is_skipped]
 
 
-def _pending(run: RunState, graph: Graph, cells: Sequence[CellState], seen: set[str], free: str) -> list[Reason]:
-    """Tasks that have not begun: what they wait for, or that they are ready."""
+def _pending(
+    run: RunState,
+    graph: Graph,
+    cells: Sequence[CellState],
+    seen: set[str],
+    extent: Extent,
+    ready: Mapping[str, str],
+) -> list[Reason]:
+    """Tasks that have not begun, and maps of which items have not: what they wait for, or that they are ready."""
     begun = {cell.node for cell in cells} | seen
-    ended = {c.node for c in cells if (c.succeeded or c.failed or c.skipped or c.is_skipped) and not c.running} - seen
     reasons: list[Reason] = []
     for node in graph.nodes:
-        if node.name in begun:
+        left = extent.left(node.name)
+        running = sum(cell.running for cell in cells if cell.node == node.name)
+        if left == (0, 0) or (node.name in begun and (not node.scope or left is None or left[0] <= running)):
             continue
-        open_ = [name for name in upstream_of(graph, node) if name not in ended]
-        why = f"waits for {', '.join(open_)}" if open_ else f"ready: {free}"
-        step = "goes by itself" if open_ else _then(free)
+        open_ = [name for name in upstream_of(graph, node) if not extent.has_ended(name)]
+        why = f"waits for {', '.join(open_)}" if open_ else f"ready: {ready[node.name]}"
+        if node.name in begun and left is not None:
+            why = f"{left[0] - running:,} of {left[1]:,} items are to come; {why}"
+        step = "goes by itself" if open_ else _then(ready[node.name])
         reasons.append(Reason(f"run {run.run} task {node.name}", "waiting", why, step))
     return reasons
 

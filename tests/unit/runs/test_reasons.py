@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from headrace.definitions.nodes import Const, Graph, Node, Ref, Scope
+from headrace.definitions.nodes import Const, Graph, Node, Options, Ref, Scope
 from headrace.definitions.project import ModelDef, MonitorDef, PipelineDef, Schedule
 from headrace.models.controller import Ask, ControllerState
 from headrace.runs import reasons, run_reasons
 from headrace.runs.reach import Reach
 from headrace.runs.reasons import Reason
-from headrace.runs.rows import CellRow, ItemRow, RunRow
+from headrace.runs.rows import CellRow, ItemRow, RunRow, ScopeRow
 from headrace.store.sql.reads.streams import ShardRow
 
 DAY = 86_400_000_000
@@ -368,3 +368,33 @@ def test_why_a_run_ended_says_who_cancelled_it_once_and_also_where_something_els
     assert (cancelled.state, cancelled.why) == ("cancelled", "by ann")
     (lost,) = of_run(run("lost", end_why="its process died with ann", cancelled_by="ann"), [], [])
     assert lost.why == "its process died with ann (cancelled by ann)"
+
+
+@pytest.mark.parametrize(
+    ("options", "running", "why"),
+    [
+        ({}, 1, "ready: waits for a free worker"),
+        ({"concurrency": 2}, 1, "ready: waits for a free worker"),
+        ({"concurrency": 1}, 1, "ready: concurrency = 1: waits for one of its 1 running attempts"),
+        ({"rate": 5}, 0, "ready: waits for its rate, at most 5 starts in 1m, and for a free worker"),
+    ],
+)
+def test_what_is_to_come_of_a_map_waits_for_the_limits_of_its_task(
+    options: dict[str, int], running: int, why: str
+) -> None:
+    nodes = (
+        Node("a", "task", "m:a", scope=("s",), options=Options(**options)),
+        Node("b", "task", "m:b", {"x": Ref("a")}),
+    )
+    graph = Graph(nodes, (Scope("s", Const([1] * 9)),))
+    cells, scopes = [cell("a", succeeded=4, running=running)], [ScopeRow("r1", "s", "", 9)]
+    found = run_reasons.of_run(run("running"), graph, cells, [], reaches={}, has_engine=True, scopes=scopes)
+    assert [(x.about, x.why) for x in found] == [
+        ("run r1 task a", f"{5 - running} of 9 items are to come; {why}"),
+        ("run r1 task b", "waits for a"),
+    ]
+    retried = item("a", "waiting_retry", error="E: x", retry_at_us=DAY)
+    said = run_reasons.of_run(run("running"), graph, cells, [retried], reaches={}, has_engine=True, scopes=scopes)[
+        0
+    ].next
+    assert ("as soon as its limits" in said) == ("rate" in why or "concurrency" in why)
