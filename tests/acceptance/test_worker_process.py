@@ -18,11 +18,11 @@ from living import PATIENCE_S
 
 from headrace.errors import EngineUnavailableError
 from headrace.executors import local
-from headrace.executors.backlog import LONG_US
 from headrace.executors.local import Death, LocalExecutor, end_strangers
 from headrace.executors.protocol import Broken, Done, Failed, PinAnswer, PinAsked, Ready, Returned, Start, Upstream
 from headrace.runs.effects import Effects
 from headrace.runs.facts import Value
+from headrace.runs.pool import LONG_US
 from headrace.storage.local import LocalStorage
 from headrace.storage.values import Values
 
@@ -321,6 +321,15 @@ class TestReports:
         worker.start_together("nothing", "sleep", params='{"seconds": 600}')
         assert worker.report().serial == 1
         assert worker.at_work_since_us(), "the long one is still at work"
+
+    def test_what_comes_while_a_task_runs_is_given_back_too_and_other_messages_are_heard(self, worker: Workers):
+        worker.start("sleep", params='{"seconds": 60}')
+        worker.until(lambda: worker.executor.begun("w1").since_us)
+        worker.start("nothing")
+        (back,) = worker.until(lambda: worker.executor.receive("w1") or None)
+        assert (back.serials, back.serial) == ((2,), 1)
+        worker.executor.cancel("w1", 1)
+        assert isinstance(worker.report(), Failed)
 
     def test_what_waits_behind_a_long_task_is_given_back_unbegun(self, worker: Workers):
         worker.start_together("sleep", "nothing", "nothing", params='{"seconds": 600}')

@@ -247,11 +247,22 @@ class TaskAccess(StoreAccess):
         for fact, body in prepared:
             path = self._path(f"{topic.name}-{fact.partition}", ".blob")
             self.holdings.files.write_bytes(path, body)
-            # Rows without a time of their own get that of the acceptance, which nobody knows yet.
-            times = (None, None) if topic.event_time is None else (fact.min_time_us, fact.max_time_us)
-            known = (None, None) if topic.known is None else (fact.min_known_us, fact.max_known_us)
             self._topics.append(
-                TopicWrite(topic.name, fact.partition, fact.rows, path, *times, *known, schema, topic.partitions)
+                TopicWrite(
+                    topic.name,
+                    fact.partition,
+                    fact.rows,
+                    path,
+                    min_time_us=fact.min_time_us,
+                    max_time_us=fact.max_time_us,
+                    min_known_us=fact.min_known_us,
+                    max_known_us=fact.max_known_us,
+                    schema=schema,
+                    partitions=topic.partitions,
+                    settled_us=fact.settled_us,
+                    is_timed=topic.event_time is not None,
+                    is_known=topic.known is not None,
+                )
             )
             schema = None  # told once
         return ()

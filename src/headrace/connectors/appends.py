@@ -17,7 +17,7 @@ from headrace.connectors.blob import PAYLOAD, SMALL_ROWS, bounds, pack
 from headrace.connectors.fitting import fit
 from headrace.connectors.shapes import Shapes
 from headrace.data.events import OffsetRange
-from headrace.data.facts import AHEAD_US, TopicAppended, TopicShaped
+from headrace.data.facts import AHEAD_US, TopicAppended, TopicShaped, is_ahead
 from headrace.definitions.project import TableDef, TopicDef
 from headrace.errors import ConflictError
 from headrace.ports import Append, Store
@@ -58,7 +58,6 @@ def prepare_fitted(
         order, spans = _spans(topic, size, own, at_us)
         if order is not None:
             part = part[order]
-        spans = _apart(spans, _column(part, topic.event_time), at_us)
         pieces = [
             (number, part.slice(first, end - first) if end - first < size else part) for number, first, end in spans
         ]
@@ -91,7 +90,6 @@ def prepare_json(topic: TopicDef, lines: list[bytes], at_us: int) -> list[tuple[
     if order is not None:
         time, known = (None if times is None else times.gather(order) for times in (time, known))
     payload = _payload(lines, order)
-    spans = _apart(spans, time, at_us)
     return [
         _packed(
             topic, number, payload.slice(first, end - first), "json",
@@ -189,18 +187,12 @@ def _spans(
     ]
 
 
-def _apart(spans: list[tuple[int, int, int]], time: pl.Series | None, at_us: int) -> list[tuple[int, int, int]]:
-    """Rows that lie ahead of the clock are not among others, so that these tell how far their topic is complete."""
-    newest_us = bounds(time)[1]
-    if time is None or newest_us is None or newest_us <= at_us + AHEAD_US:
-        return spans
-    is_ahead = (time.cast(pl.Int64) > at_us + AHEAD_US).fill_null(value=False).to_numpy()
-    cuts = np.flatnonzero(np.diff(is_ahead)) + 1
-    return [
-        (number, begin, until)
-        for number, first, end in spans
-        for begin, until in pairwise((first, *cuts[(cuts > first) & (cuts < end)].tolist(), end))
-    ]
+def _settled(time: pl.Series | None, newest_us: int | None, at_us: int) -> int | None:
+    """The newest event time that does not lie ahead of the clock, where another one does."""
+    if time is None or newest_us is None or not is_ahead(newest_us, at_us):
+        return None
+    us = time.cast(pl.Int64)
+    return bounds(us.filter(us <= at_us + AHEAD_US))[1]
 
 
 def _payload(lines: list[bytes], order: Order | None) -> pl.DataFrame:
@@ -240,6 +232,7 @@ def _packed(
         max_known_us=max_known_us,
         size_bytes=len(body),
         partitions=topic.partitions,
+        settled_us=_settled(time, max_time_us, at_us),
     )
     return fact, body
 

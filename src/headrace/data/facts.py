@@ -54,8 +54,8 @@ class TopicAppended(Fact, frozen=True):
     """Rows of one partition were appended at [first, first + rows).
 
     Whoever appends leaves `first` at -1: the store assigns it in the appending transaction, so commit order is offset
-    order. Bounds are of event time and known time, UTC microseconds. Rows that are ahead of the clock (`is_ahead`) are not
-    among others.
+    order. Bounds are of event time and known time, UTC microseconds. Where rows lie ahead of the clock (`is_ahead`),
+    `settled_us` is the newest event time of the others.
     """
 
     topic: str
@@ -70,13 +70,13 @@ class TopicAppended(Fact, frozen=True):
     max_known_us: int | None = None
     size_bytes: int = 0
     partitions: int = 0  # that the topic has, as declared where the rows come from; 0 where nobody says
+    settled_us: int | None = None
 
     @property
     def reaches_us(self) -> int | None:
-        """The event time to which its rows bring their partition; None where they have none, or it lies ahead."""
-        if self.max_time_us is None or is_ahead(self.max_time_us, self.at_us):
-            return None
-        return self.max_time_us
+        """The event time to which its rows bring their partition; None where they have none, or all lie ahead."""
+        is_beyond = self.max_time_us is not None and is_ahead(self.max_time_us, self.at_us)
+        return self.settled_us if is_beyond else self.max_time_us
 
 
 class TopicShaped(Fact, frozen=True):

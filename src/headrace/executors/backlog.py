@@ -9,19 +9,22 @@ from collections.abc import Callable
 
 from headrace.executors.protocol import Returned, Start
 from headrace.executors.slot import Slot
+from headrace.runs.pool import LONG_US
 
-LONG_US = 50_000  # ten times what a worker is given at once: what waits behind so long an attempt goes back
+LATEST_US = 4 * LONG_US  # by then the engine knows that it is long, and sends nothing more
 
 
 class Backlog:
-    """The starts of one worker in the order of their serials. `give_back` tells the engine which of them are its again.
+    """The starts of one worker in the order of their serials. `give_back` tells the engine which of them are its again,
+    `read` gives those that have come meanwhile and nobody has read.
 
     A thread looks, since the attempt in hand keeps the main one. Code that keeps the interpreter to itself (a C loop
     that never lets go of the GIL) keeps it from looking too: then they wait until that ends.
     """
 
-    def __init__(self, slot: Slot, give_back: Callable[[Returned], None]) -> None:
+    def __init__(self, slot: Slot, read: Callable[[], list[Start]], give_back: Callable[[Returned], None]) -> None:
         self._slot = slot
+        self._read = read
         self._give_back = give_back
         self._starts: deque[Start] = deque()
         # Reentrant: the signal that tells of a cancel interrupts the main thread anywhere.
@@ -42,11 +45,10 @@ class Backlog:
         with self._lock:
             if not self._starts:
                 return None
-            start = self._starts.popleft()
-            if self._starts and not self._is_watched:
+            if not self._is_watched:
                 self._is_watched = True
                 self._wake.release()
-            return start
+            return self._starts.popleft()
 
     def remove(self, serial: int) -> bool:
         """Whether it waited, and does so no longer."""
@@ -67,9 +69,10 @@ class Backlog:
     def _look(self) -> None:
         # Told before the lock is let go: nothing later may begin before the engine can know that these have not.
         with self._lock:
-            begun, now_us = self._slot.read(), time.monotonic_ns() // 1000
-            if self._starts and begun.since_us is not None and now_us - begun.since_us >= LONG_US:
-                serials = tuple(start.serial for start in self._starts)
+            begun = self._slot.read()
+            running_us = 0 if begun.since_us is None else time.monotonic_ns() // 1000 - begun.since_us
+            if running_us >= LONG_US and (waiting := [*self._starts, *self._read()]):
                 self._starts.clear()
-                self._give_back(Returned(serials, begun.serial, now_us - begun.since_us))
-            self._is_watched = bool(self._starts)
+                self._give_back(Returned(tuple(start.serial for start in waiting), begun.serial, running_us))
+            is_idle = begun.since_us is None and not self._starts
+            self._is_watched = not is_idle and running_us < LATEST_US

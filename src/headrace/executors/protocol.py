@@ -1,7 +1,8 @@
 """What an engine and a worker say to each other: msgpack over a Unix socket pair, many messages to a frame.
 
 A worker's serials grow by one with each `Start`, and it works through them in that order. So the last serial that it
-began tells of each of its attempts whether user code was entered.
+began tells of each of its attempts whether user code was entered. What it gives back it tells before it begins anything
+later; where that word is lost with the engine, it counts as begun, which never runs anything twice.
 """
 
 from __future__ import annotations

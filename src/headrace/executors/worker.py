@@ -41,10 +41,10 @@ class Worker:
         self._slot = slot
         self._output = output
         self._runner = runner
-        self._backlog = Backlog(slot, channel.send)
+        self._backlog = Backlog(slot, self._read_late, channel.send)
         self._cancelled: set[int] = set()
         self._answers: dict[tuple[int, str], PinAnswer] = {}
-        self._asking = threading.Lock()
+        self._reading = threading.RLock()  # the socket: by whoever waits, else by the signal or the backlog
         self._serial = 0
         self._pid = os.getpid()
         self._root = os.open(".", os.O_RDONLY)
@@ -62,7 +62,7 @@ class Worker:
                 if self._is_stopping:
                     self._channel.flush()
                     return
-                self._take(self._channel.receive())
+                self._wait()
             self._run(start)
             if self._is_limited:  # what waits was not begun, and goes to another worker
                 self._channel.flush()
@@ -92,9 +92,15 @@ class Worker:
         reach("worker.before_report")
         self._channel.report(report, _now_us(), more=bool(self._backlog))
 
+    def _wait(self) -> None:
+        """Until there is something to do."""
+        with self._reading:
+            if not self._backlog and not self._is_stopping:  # else the backlog has read it meanwhile
+                self._take(self._channel.receive())
+
     def _ask(self, serial: int, dataset: str, pin: Any) -> Any:
         """What the run reads of the dataset. Any thread of the task may ask."""
-        with self._asking:
+        with self._reading:
             self._in_task = False  # a cancel that comes now is read below, not by the signal
             try:
                 self._channel.send(PinAsked(serial, dataset, pin))
@@ -105,6 +111,8 @@ class Worker:
                 answer = self._answers.pop((serial, dataset))
             finally:
                 self._in_task = True
+                if serial in self._cancelled:
+                    self._poke()
         if answer.error is not None:
             raise RefusedError(answer.error, where=dataset)
         return answer.pin
@@ -138,9 +146,34 @@ class Worker:
     def _look_for_cancel(self) -> None:
         if self._is_poked:
             self._is_poked = False
-            self._take(self._channel.receive(wait=False))
+            self._read()
             if self._serial in self._cancelled:
                 raise AttemptCancelled
+
+    def _read(self) -> None:
+        """Take what is there. Where another thread reads just now, that one does."""
+        if self._reading.acquire(blocking=False):
+            try:
+                self._take(self._channel.receive(wait=False))
+            finally:
+                self._reading.release()
+
+    def _read_late(self) -> list[Start]:
+        """The starts that have come while the main thread is in a task. What else has come is taken."""
+        if not self._reading.acquire(blocking=False):
+            return []
+        try:
+            messages = self._channel.receive(wait=False)
+            self._take([message for message in messages if not isinstance(message, Start)])
+        finally:
+            self._reading.release()
+        if any(isinstance(message, Cancel) for message in messages):
+            self._poke()
+        return [message for message in messages if isinstance(message, Start)]
+
+    def _poke(self) -> None:
+        """Let the main thread look: the signal that told of the cancel may have come before it was read elsewhere."""
+        os.kill(self._pid, signal.SIGINT)
 
 
 def main(arguments: list[str]) -> None:

@@ -36,19 +36,7 @@ def on_done(state: State, event: e.AttemptDone, heard: Heard) -> Iterator[Outcom
             *_place(flight), state.now_us, event.took_us, event.result, log=event.log, reads=event.reads
         )
         yield from shapes
-        for write in event.effects.topics:
-            appended = TopicAppended(
-                write.topic,
-                write.partition,
-                write.rows,
-                state.now_us,
-                min_time_us=write.min_time_us,
-                max_time_us=write.max_time_us,
-                min_known_us=write.min_known_us,
-                max_known_us=write.max_known_us,
-                partitions=write.partitions,
-            )
-            yield Filed(appended, write.path)
+        yield from (Filed(appended(write, state.now_us), write.path) for write in event.effects.topics)
         yield from state.desks.on_effects(state, active.run, active.code, flight, event.effects)
 
 
@@ -139,6 +127,22 @@ def loss(state: State, active: Active, flight: Flight, why: str) -> f.AttemptLos
     limit = group.plan.node.options.max_lost
     limit = active.max_lost if limit is None else limit
     return f.AttemptLost(*_place(flight), state.now_us, why, ends=lost > limit)
+
+
+def appended(write: f.TopicWrite, now_us: int) -> TopicAppended:
+    """What is appended when the attempt is accepted."""
+    return TopicAppended(
+        write.topic,
+        write.partition,
+        write.rows,
+        now_us,
+        min_time_us=write.min_time_us if write.is_timed else now_us,
+        max_time_us=write.max_time_us if write.is_timed else now_us,
+        min_known_us=write.min_known_us if write.is_known else now_us,
+        max_known_us=write.max_known_us if write.is_known else now_us,
+        partitions=write.partitions,
+        settled_us=write.settled_us,
+    )
 
 
 def _of_open_runs(state: State, heard: Heard) -> Iterator[tuple[Active, Flight, int]]:

@@ -52,7 +52,8 @@ class TableWrite(msgspec.Struct, frozen=True, array_like=True):
 class TopicWrite(msgspec.Struct, frozen=True, array_like=True):
     """Rows for one partition, written by an attempt to a file and appended when the attempt is accepted.
 
-    `schema` holds the columns that a topic without `schema=` takes from them; None where it has its columns.
+    `schema` holds the columns that a topic without `schema=` takes from them; None where it has its columns. Rows without
+    a time of their own (`is_timed`, `is_known` False) get that of the acceptance. `settled_us` as in `TopicAppended`.
     """
 
     topic: str
@@ -65,6 +66,9 @@ class TopicWrite(msgspec.Struct, frozen=True, array_like=True):
     max_known_us: int | None = None
     schema: dict[str, str] | None = None
     partitions: int = 0  # of the topic, as declared
+    settled_us: int | None = None
+    is_timed: bool = True
+    is_known: bool = True
 
 
 class LogSpan(msgspec.Struct, frozen=True, array_like=True):

@@ -78,7 +78,7 @@ class Handout:
                 expected_us = self._pool.expected_us(active.pipeline, group.plan.name)
                 if group.plan.node.options.rate is not None:  # none waits in a worker, and comes back uncalled-for
                     expected_us = max(expected_us, CREDIT_US)
-                best = self._pool.least_loaded(active.code, expected_us)
+                best = self._pool.least_loaded(active.code, expected_us, self._state.mono_us)
                 if best is None:
                     yield from self._want_worker(active.code)
                     return False

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from headrace.runs.path import Path
 
 CREDIT_US = 5_000  # a worker is given what it ends in this time …
+LONG_US = 50_000  # an attempt that runs for so long is a long one: nothing is to wait behind it
 MOST = 256  # … and never more attempts than this
 _UNKNOWN_US = CREDIT_US  # a task that was never measured counts as a long one: one at a time
 
@@ -35,20 +36,23 @@ class WorkerState:
     serial: int = 0
     load_us: int = 0
     idle_since_us: int = 0
+    heard_us: int = 0  # its last report, or since then what it was first given
     flights: dict[int, Flight] = field(default_factory=dict[int, Flight])
 
-    def room(self, expected_us: int) -> int:
+    def room(self, expected_us: int, mono_us: int) -> int:
         """How many attempts of this expected length it may be given now: always one when idle."""
-        if not self.is_ready or self.is_leaving:
+        if not self.is_ready or self.is_leaving or (self.flights and mono_us - self.heard_us >= LONG_US):
             return 0
         by_time = (CREDIT_US - self.load_us) // max(expected_us, 1)
         if not self.flights:
             by_time = max(by_time, 1)
         return max(0, min(by_time, MOST - len(self.flights)))
 
-    def give(self, serial: int, flight: Flight) -> None:
+    def give(self, serial: int, flight: Flight, mono_us: int) -> None:
         """It is sent an attempt; serials grow."""
         self.serial = serial
+        if not self.flights:
+            self.heard_us = mono_us
         self.hold(serial, flight)
 
     def hold(self, serial: int, flight: Flight) -> None:
@@ -68,6 +72,7 @@ class WorkerState:
         flight = self.flights.pop(serial, None)
         if flight is not None:
             self.load_us -= flight.expected_us
+            self.heard_us = mono_us
             if not self.flights:
                 self.idle_since_us = mono_us
         return flight
@@ -113,13 +118,13 @@ class Pool:
     def of_code(self, code: str) -> Iterator[WorkerState]:
         return (w for w in self.workers.values() if w.code == code and not w.is_leaving)
 
-    def least_loaded(self, code: str, expected_us: int) -> tuple[WorkerState, int] | None:
+    def least_loaded(self, code: str, expected_us: int, mono_us: int) -> tuple[WorkerState, int] | None:
         """The worker to fill next and its room: idle ones first."""
         best: tuple[WorkerState, int] | None = None
         for worker in self.workers.values():
             if worker.code != code:
                 continue
-            room = worker.room(expected_us)
+            room = worker.room(expected_us, mono_us)
             if room and (best is None or worker.load_us < best[0].load_us):
                 best = (worker, room)
         return best

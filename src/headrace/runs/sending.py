@@ -39,6 +39,6 @@ def _start(state: State, start: c.StartAttempt) -> None:
     timeout_us = node.options.timeout_us
     expected_us = state.pool.expected_us(start.pipeline, node.name)
     flight = Flight(start.run, node.name, start.path, start.item, start.attempt, start.epoch, expected_us, timeout_us)
-    state.pool.workers[start.worker].give(start.serial, flight)
+    state.pool.workers[start.worker].give(start.serial, flight, state.mono_us)
     if timeout_us is not None:
         state.timers.add(state.mono_us + timeout_us, TimeoutDue(start.worker, start.serial))

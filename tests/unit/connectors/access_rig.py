@@ -15,10 +15,11 @@ from headrace.connectors import appends
 from headrace.connectors.access import TaskAccess
 from headrace.connectors.here import HereAccess
 from headrace.connectors.holdings import Holdings
-from headrace.data.facts import Part, TablePublished, TopicAppended, TopicCompleted
+from headrace.data.facts import Part, TablePublished, TopicCompleted
 from headrace.definitions.project import GateDef, JoinDef, ModelDef, Project, SourceDef, TableDef, TopicDef
 from headrace.models.facts import AliasMoved, VersionRegistered
 from headrace.ports import Append
+from headrace.runs.attempts import appended
 from headrace.runs.effects import Effects, RegisteredModel
 from headrace.runs.publishing import next_parts
 from headrace.storage.local import LocalStorage
@@ -140,9 +141,8 @@ class Rig:
             rows = sum(part.rows for part in parts)
             self.commit(TablePublished(write.table, number, parts, rows, "r1", "t", 0, 1, self.clock, write.columns))
         for write in effects.topics:
-            times = (write.min_time_us, write.max_time_us, write.min_known_us, write.max_known_us)
-            fact = TopicAppended(write.topic, write.partition, write.rows, self.clock, -1, "arrow", *times)
-            self.commit(fact, bodies={0: self.holdings.files.locate(write.path).read_bytes()})
+            body = self.holdings.files.locate(write.path).read_bytes()
+            self.commit(appended(write, self.clock), bodies={0: body})
         for new in effects.models:
             self.crown(new)
         return effects

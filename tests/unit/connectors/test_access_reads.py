@@ -54,6 +54,15 @@ def test_a_run_reads_the_same_rows_whatever_is_appended_later(rig: Rig) -> None:
     assert other["flight_id"].to_list() == ["f4", "f3", "f1", "f2"]
 
 
+def test_labels_are_known_no_further_than_they_were_appended(rig: Rig) -> None:
+    rig.clock = at(3)
+    rig.append(OUTCOMES, [outcome(1, 2)])
+    assert rig.holdings.known_through_us("outcomes") == at(2)
+    rig.append(OUTCOMES, [outcome(2, 360_000)])
+    rig.clock = at(5)
+    assert rig.holdings.known_through_us("outcomes") == at(3)
+
+
 def test_a_topic_that_was_empty_at_the_first_read_stays_empty_for_the_run(rig: Rig) -> None:
     assert rig.access().read_topic(FLIGHTS, None).is_empty()
     rig.append(FLIGHTS, [flight(1, 1)])

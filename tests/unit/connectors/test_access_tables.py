@@ -16,6 +16,7 @@ from access_rig import DAY_US, FLIGHTS, WEATHER, Rig, at
 from headrace.definitions.project import TableDef, TopicDef
 from headrace.errors import CodecError, NotFoundError, RefusedError, SchemaError
 from headrace.runs.facts import Read
+from headrace.store.sql.reads import topics
 
 WHOLE = TableDef("plain")
 DAILY = TableDef("daily", schema={"day": "int", "n": "int"}, mode="window")
@@ -166,6 +167,8 @@ def test_rows_without_a_time_of_their_own_get_that_of_the_acceptance(rig: Rig) -
     rig.clock = at(2)
     rig.accept(access)
     assert len(rig.access().read_topic(plain, Window.of(at(2), at(2) + DAY_US))) == 1
+    (part,) = topics.parts(rig.holdings.database, "plain_topic")
+    assert (part.reaches_us, part.max_known_us) == (at(2), at(2)), "so its windows can be complete"
 
 
 def test_outside_a_run_no_version_of_a_table_is_published(rig: Rig) -> None:

@@ -13,7 +13,7 @@ from machine_driver import Driver, value
 from headrace.definitions.nodes import Choice, Condition, Const, Element, Graph, Node, Options, Param, Ref, Scope
 from headrace.runs import facts as f
 from headrace.runs.events import AttemptDone, AttemptsReturned, CancelAsked, RunAsked, WorkerDied
-from headrace.runs.pool import CREDIT_US
+from headrace.runs.pool import CREDIT_US, LONG_US
 
 
 def node(name: str, *inputs: object, **options: object) -> Node:
@@ -357,3 +357,16 @@ def test_a_rate_limit_holds_over_all_maps_of_a_task_and_none_of_it_waits_in_a_wo
     driver.settle()
     starts = [x.at_us for x in driver.of(f.AttemptStarted)]
     assert [len([at for at in starts if at // 1_000_000 == second]) for second in (1, 2, 3)] == [2, 2, 2]
+
+
+def test_what_is_asked_for_while_an_attempt_turns_out_to_be_long_goes_to_another_worker() -> None:
+    driver = Driver(Graph((node("a"),)), lambda s: 1)
+    driver.machine.state.pool.measured("p", "a", 100)
+    driver.send(RunAsked("p", "k1"))
+    driver.send(driver.pending.pop())
+    driver.pending.clear()
+    driver.now_us += LONG_US
+    driver.send(RunAsked("p", "k2"))
+    driver.settle()
+    first, second = driver.starts
+    assert second.worker != first.worker

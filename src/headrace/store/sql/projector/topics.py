@@ -30,11 +30,11 @@ def topic_appended(work: Work, group: Group[TopicAppended]) -> None:
             body_id = work.connection.execute("INSERT INTO topic_bodies (body) VALUES (?)", (body,)).lastrowid
         work.change(
             "INSERT INTO topic_blobs (topic, partition, first, rows, encoding, size_bytes, min_time_us, max_time_us,"
-            " min_known_us, max_known_us, at_us, log, seq, body_id) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            " settled_us, min_known_us, max_known_us, at_us, log, seq, body_id) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
             [
                 (
                     f.topic, f.partition, f.first, f.rows, f.encoding, f.size_bytes, f.min_time_us, f.max_time_us,
-                    f.min_known_us, f.max_known_us, f.at_us, group.log, seq, body_id,
+                    f.settled_us, f.min_known_us, f.max_known_us, f.at_us, group.log, seq, body_id,
                 )
             ],
             group,
@@ -92,8 +92,8 @@ def _keep_floor(work: Work, topic: str, append: tuple[str, int]) -> None:
 _KEEP_FLOOR = """
     UPDATE topics SET floor_us = max(coalesce(floor_us, reached.us), reached.us) FROM (
         SELECT min(newest_us) AS us FROM (
-            SELECT max(max_time_us) AS newest_us FROM topic_blobs
-            WHERE topic = ?1 AND max_time_us <= at_us + ?4 AND NOT (log = ?2 AND at_us = ?3) GROUP BY partition
+            SELECT max(iif(max_time_us > at_us + ?4, settled_us, max_time_us)) AS newest_us FROM topic_blobs
+            WHERE topic = ?1 AND NOT (log = ?2 AND at_us = ?3) GROUP BY partition HAVING newest_us NOT NULL
         )
     ) AS reached WHERE name = ?1 AND reached.us NOT NULL
 """

@@ -254,6 +254,7 @@ CREATE TABLE topic_blobs (
     size_bytes INTEGER NOT NULL,
     min_time_us INTEGER,
     max_time_us INTEGER,
+    settled_us INTEGER,
     min_known_us INTEGER,
     max_known_us INTEGER,
     at_us INTEGER NOT NULL,
