@@ -103,11 +103,13 @@ class Holdings:
         """Up to which known time a reader may look: as declared, else that of the newest row; None without rows.
 
         No watermark, which is about event times (`store.sql.reads.watermarks`): rows of one event become known later.
+        Nothing is known later than it was appended: where a row says so, its partition counts up to its last append.
         """
         declared = topics.watermark(self.database, topic)
         if declared is not None:
             return declared
-        newest = [part.max_known_us for part in topics.parts(self.database, topic) if part.max_known_us is not None]
+        parts = topics.parts(self.database, topic)
+        newest = [min(part.max_known_us, part.last_us) for part in parts if part.max_known_us is not None]
         return max(newest, default=None)
 
     def check_partitions(self, topic: TopicDef) -> None:

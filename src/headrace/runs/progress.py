@@ -1,8 +1,9 @@
 """How far one run has come: its task runs and items, what is ready, and what follows from each ending.
 
-The state is changed in place, by facts only (copying it would cost a map of 100,000 items 50 seconds). Nothing here
-scans all unfinished work: every ending moves counters, and a counter at zero makes its consumers ready. What must be
-decided next (an expansion, a skip, the end of the run) is left in `todo` for the machine, which turns it into facts.
+The state is changed in place (copying it would cost a map of 100,000 items 50 seconds): by facts, and by a deadline in
+one case, the end of an item's wait for its retry, which a fact told. Nothing here scans all unfinished work: every
+ending moves counters, and a counter at zero makes its consumers ready. What must be decided next (an expansion, a skip,
+the end of the run) is left in `todo` for the machine, which turns it into facts.
 """
 
 from __future__ import annotations

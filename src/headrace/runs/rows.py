@@ -10,6 +10,7 @@ from headrace.data.facts import Part
 from headrace.runs.facts import Gone, LogSpan, Value
 
 RUN_LOGS = "run:"
+"""How the logs of runs begin that have a process of their own."""
 
 
 def run_file(log: str) -> str:
@@ -19,9 +20,6 @@ def run_file(log: str) -> str:
     'run-1-a'
     """
     return log.replace(":", "-")
-
-
-"""How the logs of runs begin that have a process of their own."""
 
 
 class RunRow(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from headrace.connectors.blob import OFFSET, PARTITION, TIME
+from headrace.connectors.blob import APPENDED, OFFSET, PARTITION, TIME
 from headrace.connectors.log import Log
 from headrace.definitions.project import TopicDef
 from headrace.errors import SchemaError
@@ -90,7 +90,7 @@ class TriggerOwner:
     def _matching(self, rows: pl.DataFrame) -> pl.DataFrame:
         where = self.state.definition.where
         if where is None:
-            return rows.select(TIME, PARTITION, OFFSET)
+            return rows.select(_EVENT)
         if rows.schema.get(where) != pl.Boolean:
             raise SchemaError(
                 f"the trigger looks at the boolean column {where!r}, which the rows do not have",
@@ -98,10 +98,13 @@ class TriggerOwner:
                 cure="name a boolean column, or put a stream in front that makes one",
                 code="HR1222",
             )
-        return rows.filter(pl.col(where)).select(TIME, PARTITION, OFFSET)
+        return rows.filter(pl.col(where)).select(_EVENT)
 
 
-def _events(rows: pl.DataFrame) -> list[tuple[int, int, int]]:
+_EVENT = (TIME, PARTITION, OFFSET, APPENDED)
+
+
+def _events(rows: pl.DataFrame) -> list[tuple[int, int, int, int]]:
     if rows.is_empty():
         return []
-    return rows.with_columns(pl.col(TIME).to_physical()).rows()
+    return rows.with_columns(pl.col(TIME, APPENDED).to_physical()).rows()

@@ -64,24 +64,28 @@ def restored(
     return Trigger(pipeline, definition, filled, group, expired, is_saved=True)
 
 
-def read(trigger: Trigger, events: Sequence[tuple[int, int, int]], ends: Mapping[int, int], at_us: int) -> TriggerStep:
-    """Rows up to `ends` were read, and these (event time, partition, offset) among them match.
+def read(
+    trigger: Trigger, events: Sequence[tuple[int, int, int, int]], ends: Mapping[int, int], at_us: int
+) -> TriggerStep:
+    """Rows up to `ends` were read, and these (event time, partition, offset, time of its append) among them match.
 
     Full groups are committed at once, with the progress; without one there is nothing to say yet.
     """
     offsets = tuple(ends.get(partition, offset) for partition, offset in enumerate(trigger.offsets))
-    group, fired, expired = trigger.group.add(events, at_us)
+    group, fired, expired = trigger.group.add(events)
     after = replace(trigger, offsets=offsets, group=group, expired=trigger.expired + expired, is_saved=False)
     if not fired:
         return TriggerStep(after)
     topic, slug = trigger.definition.topic, trigger.definition.slug
+    # A model that was asked to train in the year 2999 would take every later ask for one that is not newer.
+    most_us = at_us if group.newest_us is None else group.newest_us
     news = tuple(
         TriggerFired(
             pipeline=trigger.pipeline,
             slug=slug,
             key=full.key,
             ranges=tuple((part.topic, part.partition, part.first, part.end) for part in full.ranges(topic)),
-            event_time_us=full.events[-1].time_us,
+            event_time_us=min(full.events[-1].time_us, most_us),
             at_us=at_us,
         )
         for full in fired

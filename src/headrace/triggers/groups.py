@@ -44,7 +44,8 @@ class EventGroup(msgspec.Struct, frozen=True):
 
     Exactly `within_us` apart is still within; without it nothing expires. Every event added is, in the end, in exactly
     one fired group or counted once as expired. Where `count` was lowered below what is held, the next call of `add`
-    fires the oldest ones in groups of the new count. Serialisable by msgspec; begin with `EventGroup.of`.
+    fires the oldest ones in groups of the new count. `newest_us` is the newest event time seen, but for events that
+    were ahead of the clock when they were appended. Serialisable by msgspec; begin with `EventGroup.of`.
     """
 
     count: int
@@ -64,25 +65,24 @@ class EventGroup(msgspec.Struct, frozen=True):
             )
         return cls(count, within_us)
 
-    def add(self, events: Sequence[tuple[int, int, int]], now_us: int) -> tuple[EventGroup, tuple[Fired, ...], int]:
-        """Take events `(event time in UTC microseconds, partition, offset)` one after the other, as they were read.
+    def add(self, events: Sequence[tuple[int, int, int, int]]) -> tuple[EventGroup, tuple[Fired, ...], int]:
+        """Take events `(event time, partition, offset, time of its append)`, times in UTC microseconds, as they were read.
 
         Returns the new state, the groups that became full, and how many events expired: those further than `within`
-        behind the newest event time seen, held ones and late arrivals alike, and those that are ahead of the clock. How
-        the events are cut into calls does not matter.
+        behind the newest event time seen, held ones and late arrivals alike, and those that were ahead of the clock when
+        they were appended. How the events are cut into calls, and when they are read, does not matter.
         """
         held, newest_us = list(self.held), self.newest_us
         fired: list[Fired] = []
-        expired = 0
-        if newest_us is not None:  # `count` or `within` may have been lowered since
-            expired += self._expire(held, newest_us)
-            fired += self._full(held)
-        for event in events:
-            if self._expires and is_ahead(event[0], now_us):
+        expired = self._expire(held, newest_us)  # `count` or `within` may be others than those it was held under
+        fired += self._full(held)
+        for time_us, partition, offset, appended_us in events:
+            if not is_ahead(time_us, appended_us):
+                newest_us = time_us if newest_us is None else max(newest_us, time_us)
+            elif self._expires:
                 expired += 1
                 continue
-            insort(held, Event(*event))
-            newest_us = event[0] if newest_us is None else max(newest_us, event[0])
+            insort(held, Event(time_us, partition, offset))
             expired += self._expire(held, newest_us)
             fired += self._full(held)
         return EventGroup(self.count, self.within_us, tuple(held), newest_us), tuple(fired), expired
@@ -107,13 +107,19 @@ class EventGroup(msgspec.Struct, frozen=True):
         within = "" if self.within_us is None else f" within {format_duration(timedelta(microseconds=self.within_us))}"
         return f"{len(self.held)} of {self.count} events{within}"
 
-    def _expire(self, held: list[Event], newest_us: int) -> int:
+    def _expire(self, held: list[Event], newest_us: int | None) -> int:
         if self.within_us is None or not self._expires:
             return 0
+        n = len(held)
+        if newest_us is None:  # all that is held was ahead of the clock
+            held.clear()
+            return n
+        while held and held[-1].time_us > newest_us:  # so was this, and it was held without `within`
+            held.pop()
         oldest_us = newest_us - self.within_us
         old = next((i for i, event in enumerate(held) if event.time_us >= oldest_us), len(held))
         del held[:old]
-        return old
+        return n - len(held)
 
 
 def _joined(topic: str, places: Iterable[tuple[int, int]]) -> Iterable[OffsetRange]:

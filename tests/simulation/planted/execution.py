@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from headrace.engine.deaths import Deaths
 from headrace.runs import (
     applying,
     attempts,
@@ -33,6 +34,16 @@ from planted.registry import plant
 def lost_attempts_do_not_count(patch: pytest.MonkeyPatch) -> None:
     loss = attempts.loss
     patch.setattr(attempts, "loss", lambda *about: msgspec.structs.replace(loss(*about), ends=False))
+
+
+@plant("execution")
+def nobody_knows_how_far_the_workers_were_that_a_store_error_ended(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Deaths, "abandoned", lambda self, begun: None)
+
+
+@plant("execution")
+def a_death_that_could_not_be_committed_is_forgotten(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Deaths, "heard", lambda self, events: None)
 
 
 @plant("execution")

@@ -58,8 +58,8 @@ def what_is_paused_drops_its_events_silently(patch: pytest.MonkeyPatch) -> None:
 def an_event_counts_for_two_groups(patch: pytest.MonkeyPatch) -> None:
     add = EventGroup.add
 
-    def keeping(self: EventGroup, events: Sequence[Any], now_us: int) -> tuple[EventGroup, tuple[Fired, ...], int]:
-        group, fired, expired = add(self, events, now_us)
+    def keeping(self: EventGroup, events: Sequence[Any]) -> tuple[EventGroup, tuple[Fired, ...], int]:
+        group, fired, expired = add(self, events)
         if fired and self.count > 1:
             group = msgspec.structs.replace(group, held=fired[-1].events[-1:])
         return group, fired, expired

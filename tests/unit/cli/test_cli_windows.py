@@ -183,3 +183,18 @@ def test_how_far_a_topic_is_rests_on_its_partitions_unless_it_was_declared(store
     assert reaches(store.database, project) == {"t": Reach(5, None, {0: 5, 2: 7})}
     write(store, TopicCompleted("t", 9, 0))
     assert reaches(store.database, project) == {"t": Reach(9)}
+
+
+def test_a_topic_whose_rows_all_lie_ahead_of_the_clock_is_not_one_without_rows(store: SqlStore, write: Write) -> None:
+    def append(topic: str, time_us: int | None) -> None:
+        fact = TopicAppended(topic, 0, 1, 5, min_time_us=time_us, max_time_us=time_us)
+        store.commit([Append("clients", None, (fact,), {0: b"x"})])
+
+    append("untimed", None)
+    append("t", 10**12)
+    assert reaches(store.database, Project("p")) == {"t": Reach(is_ahead=True)}
+    append("t", 7)
+    assert reaches(store.database, Project("p")) == {"t": Reach(7, None, {0: 7})}
+    append("declared", 10**12)
+    write(store, TopicCompleted("declared", 9, 0))
+    assert reaches(store.database, Project("p"))["declared"] == Reach(9)

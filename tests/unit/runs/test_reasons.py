@@ -78,6 +78,10 @@ def test_a_run_waits_for_each_topic_that_is_behind_its_window() -> None:
     ("reach", "why"),
     [
         (None, "it has no rows"),
+        (
+            Reach(is_ahead=True),
+            "all its rows lie more than an hour ahead of the clock (a broken clock or a wrong unit?)",
+        ),
         (Reach(stream="score"), "stream score has not come to an event time in every shard"),
         (Reach(DAY - 1, stream="score", newest_us={0: DAY}), "stream score has come through 1970-01-01T23:59:59Z"),
     ],

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -109,6 +112,35 @@ def test_a_count_lowered_below_what_is_held_fires_without_another_event(harness)
     h.settle()
     assert len(h.facts(LOG, "TriggerFired")) == 3
     assert len(set(fired_events(h))) == 15
+
+
+NEW_YEAR_US = 1_356_998_400_000_000
+FAR = {"id": "far", "at": "2999-01-01T00:00Z", "diverted": True}
+
+
+def test_a_run_of_a_row_that_is_ahead_is_as_of_the_newest_event_before_it_else_of_now(harness):
+    outcomes, investigate = watching()
+    h = harness(investigate)
+    h.clock.us = NEW_YEAR_US + 3_000_000_000
+    h.start(PLACE)
+    for row in (FAR, outcome(5, True), FAR, outcome(3, True)):
+        h.append(outcomes, [row])
+        h.settle()
+    times = [fired.event_time_us - NEW_YEAR_US for fired in h.facts(LOG, "TriggerFired")]
+    assert times == [3_000_000_000, 5_000_000, 5_000_000, 3_000_000]
+
+
+@pytest.mark.parametrize("down_us", [0, 2 * 3_600_000_000])
+def test_a_row_two_hours_ahead_is_in_no_group_though_it_is_read_two_hours_later(harness, down_us):
+    outcomes, investigate = watching(count=2, within="24h")
+    h = harness(investigate)
+    h.clock.us = NEW_YEAR_US - 2 * 3_600_000_000
+    h.append(outcomes, [outcome(1, True), {**outcome(2, True), "at": datetime(2012, 12, 31, 22, tzinfo=UTC)}])
+    h.clock.pass_us(down_us)
+    h.start(PLACE)
+    h.settle()
+    assert h.facts(LOG, "TriggerFired") == []
+    assert trigger_row(h).expired == 1
 
 
 def test_a_new_trigger_is_not_about_what_was_there_before_though_the_clock_was_set_back(harness):

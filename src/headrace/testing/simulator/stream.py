@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, cast
 import msgspec
 import polars as pl
 
-from headrace.connectors.blob import OFFSET, PARTITION, TIME
+from headrace.connectors.blob import APPENDED, OFFSET, PARTITION, TIME
 from headrace.data.facts import TopicAppended
 from headrace.definitions.project import OnEvent, TopicDef
 from headrace.shards.batch import News, Part, Read, Ready
@@ -149,12 +149,13 @@ class SimLog:
         self.store = store
 
     def rows(self, topic: TopicDef, partition: int, first: int, end: int) -> Any:
-        times = times_of(self.store)[first:end]
+        times = pl.Series(times_of(self.store)[first:end], dtype=pl.Int64).cast(pl.Datetime("us", "UTC"))
         frame = pl.DataFrame(
             {
-                TIME: pl.Series(times, dtype=pl.Int64).cast(pl.Datetime("us", "UTC")),
+                TIME: times,
                 PARTITION: pl.Series([partition] * len(times), dtype=pl.Int32),
                 OFFSET: pl.Series(range(first, first + len(times)), dtype=pl.Int64),
+                APPENDED: times,  # none of them lies ahead of the clock
             }
         )
         return _Frame(frame)

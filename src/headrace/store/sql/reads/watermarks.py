@@ -47,7 +47,18 @@ def reaches(db: Database, definitions: Project) -> dict[str, Reach]:
     for topic, partition, newest_us in db.read(sql):
         parts[topic][partition] = newest_us
     streams = {stream.to: stream.name for stream in definitions.streams.values()}
+    ahead = {name for (name,) in db.read(_AHEAD)} - marks.keys()
     return {
-        topic: Reach(marks.get(topic), streams.get(topic), {} if topic in declared else parts.get(topic, {}))
-        for topic in {*marks, *streams}
+        topic: Reach(
+            marks.get(topic), streams.get(topic), {} if topic in declared else parts.get(topic, {}), topic in ahead
+        )
+        for topic in {*marks, *streams, *ahead}
     }
+
+
+_AHEAD = """
+    SELECT DISTINCT topic FROM topic_parts AS part WHERE reaches_us IS NULL AND EXISTS (
+        SELECT 1 FROM topic_blobs AS blob
+        WHERE blob.topic = part.topic AND blob.partition = part.partition AND max_time_us NOT NULL
+    )
+"""  # rows without an event time are no sign of a clock
