@@ -74,6 +74,9 @@ def _pinned(state: State, fact: f.InputPinned) -> None:
 
 
 def _run_cancelled(state: State, fact: f.RunCancelled) -> None:
+    if fact.run in state.reviving:  # its rows will say so
+        state.reviving[fact.run] = True
+        return
     active = state.runs[fact.run]
     active.is_cancelled, active.cancelled_by = True, fact.by
     state.touched[fact.run] = None

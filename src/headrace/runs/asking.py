@@ -38,9 +38,9 @@ def on_run_asked(state: State, event: e.RunAsked) -> Iterator[Outcome]:
 
 def on_cancel(state: State, event: e.CancelAsked) -> Iterator[Outcome]:
     active = state.runs.get(event.run)
-    if active is None:
+    if active is None and event.run not in state.reviving:
         raise not_running(event.run)
-    if not active.is_cancelled:
+    if not (active.is_cancelled if active is not None else state.reviving[event.run]):
         yield f.RunCancelled(event.run, state.now_us, event.by)
         for worker in state.pool.workers.values():
             for serial, flight in worker.flights.items():

@@ -53,7 +53,7 @@ def hear(state: State, event: e.Event | t.Deadline) -> Heard:
         case e.Deployed():
             state.projects[event.code] = event.project
         case e.RunRestored():
-            state.reviving.discard(event.active.run)
+            state.reviving.pop(event.active.run, None)
             take_in(state, event.active)
         case e.UpdateSeen():
             state.desks.tables.apply(event.published)

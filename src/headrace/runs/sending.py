@@ -22,7 +22,7 @@ def send(state: State, command: c.Command) -> None:
         case c.CancelAttempt(worker=worker, serial=serial):
             watch_grace(state, worker, serial)
         case c.ReloadRun(run=run):
-            state.reviving.add(run)
+            state.reviving[run] = False
         case c.ReadSlots(pipeline=pipeline, slug=slug):
             state.desks.schedules.asked.add((pipeline, slug))
         case c.AnswerPin():

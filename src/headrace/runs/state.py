@@ -56,7 +56,7 @@ class State:
         self.pool = Pool(pool_size, worker_prefix)
         self.unready: dict[str, int] = {}
         self.timers = Timers()
-        self.reviving: set[str] = set()
+        self.reviving: dict[str, bool] = {}  # runs that go again and are not read yet: whether they are cancelled
         # Agenda: where the step has to look. Nothing is known by it alone.
         self.touched: dict[str, None] = {}
         # The moment.

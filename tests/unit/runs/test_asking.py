@@ -22,6 +22,7 @@ from headrace.runs.desks import Desks
 from headrace.runs.effects import Effects
 from headrace.runs.events import (
     AttemptDone,
+    CancelAsked,
     Deployed,
     PauseAsked,
     RetryAsked,
@@ -87,6 +88,16 @@ def test_a_retry_says_how_many_failures_each_map_forgives() -> None:
     drive.send(RetryAsked("r", "ann", ROW, graphs=(Graph((*nodes, *OTHER.nodes), (Scope("s", Const([1])),)), None)))
     (retried,) = drive.of(f.RunRetried)
     assert retried.forgives == {"b": 2}, "a single task is no item of a map"
+
+
+def test_a_run_is_cancelled_at_once_after_its_retry_was_asked_for() -> None:
+    drive = driver()
+    drive.send(RetryAsked("r", "ann", ROW), CancelAsked("r", "bob", 1), CancelAsked("r", "bob", 2))
+    assert [(type(x), x.run) for x in drive.facts if isinstance(x, f.RunRetried | f.RunCancelled)] == [
+        (f.RunRetried, "r"),
+        (f.RunCancelled, "r"),
+    ]
+    assert {x.status for x in drive.of(f.RequestAnswered)} == {"done"}
 
 
 # -- refusals ----------------------------------------------------------------------------------------------------------
