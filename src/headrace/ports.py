@@ -176,9 +176,15 @@ class RunFiles(Protocol):
 
 
 class Workers(Protocol):
-    """Whoever runs attempts. Calls return at once; what happens comes back as events."""
+    """Whoever runs attempts. Calls return at once; what happens comes back as events.
 
-    def spawn(self, worker: str, code: str) -> None: ...
+    A command to a worker that is gone is dropped: its death, heard or still to be heard, tells the rest.
+    """
+
+    def spawn(self, worker: str, code: str) -> None:
+        """One that cannot be started has died before it was ready."""
+        ...
+
     def start(self, worker: str, attempts: Sequence[tuple[StartAttempt, Active]]) -> None: ...
     def answer_pin(self, worker: str, serial: int, dataset: str, pin: Any) -> None: ...
     def stop(self, worker: str) -> None: ...
@@ -200,8 +206,11 @@ class Workers(Protocol):
         """End the workers of a dead engine; returns the last serial that each had begun."""
         ...
 
-    def abandon(self) -> None:
-        """End all workers at once and forget them: their attempts are closed from the rows."""
+    def abandon(self) -> dict[str, int]:
+        """End all workers at once and forget them, and the events that were not asked for.
+
+        Returns the last serial that each had begun, which nobody can say later: their attempts are closed from the rows.
+        """
         ...
 
     def close(self) -> None: ...

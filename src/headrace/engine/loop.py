@@ -106,13 +106,14 @@ class Engine:
         """
         self._machine = None
         self._look_anew()
-        begun = self.workers.end_strangers()
+        self._recovery.deaths.strangers(self.workers.end_strangers())
         self._recovery.take_log()
         try:
-            self._act(*self._recovery.begin(begun))
+            self._act(*self._recovery.begin())
         except MISFITS:
-            self._recovery.end_misfits(begun)
-            self._act(*self._recovery.begin(begun))
+            self._recovery.end_misfits()
+            self._act(*self._recovery.begin())
+        self._recovery.deaths.forget()
 
     def turn(self, *, wait: bool = True, at_most_s: float = POLL_S) -> bool:
         """One round, which waits `at_most_s` for something to happen. False where nothing happened.
@@ -163,6 +164,7 @@ class Engine:
                 self._lookout.failed([*events, *seen], error)
             else:  # the store refused, and no event is to blame for it
                 self._lookout.dropped([*events, *seen])
+            self._recovery.deaths.heard(events)
             self._go_on()
             return False
 
@@ -192,7 +194,7 @@ class Engine:
     def _go_on(self) -> None:
         """Drop the memory and begin from the rows; what the workers had in hand is lost. Tried until the store allows."""
         self._machine = None
-        self.workers.abandon()
+        self._recovery.deaths.abandoned(self.workers.abandon())
         try:
             self.start()
         except StoreError as error:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from headrace.base.facts import Fact
 from headrace.definitions.project import Project
+from headrace.engine.deaths import Deaths
 from headrace.engine.options import EngineOptions
 from headrace.errors import DamagedError, DisagreementError, NotFoundError
 from headrace.host.failpoints import reach
@@ -17,7 +18,7 @@ from headrace.runs.active import Active
 from headrace.runs.applying import take_in
 from headrace.runs.closing import closing_facts
 from headrace.runs.desks import Desks
-from headrace.runs.events import ALL_BEGUN, Event, WorkerDied
+from headrace.runs.events import Event
 from headrace.runs.machine import Machine, TaintedStepError
 from headrace.runs.outcome import Decided
 from headrace.runs.restoring import read_project, restore, restore_run
@@ -29,7 +30,10 @@ MISFITS = (TaintedStepError, DisagreementError)
 
 
 class Recovery:
-    """From the rows of a log to a machine that goes on with them. `decide` and `commit` are those of its engine."""
+    """From the rows of a log to a machine that goes on with them. `decide` and `commit` are those of its engine.
+
+    `deaths` is what its engine knows of workers that have ended.
+    """
 
     def __init__(
         self,
@@ -43,6 +47,7 @@ class Recovery:
     ) -> None:
         self._store, self._writer, self._clock, self._options = store, writer, clock, options
         self._decide, self._commit = decide, commit
+        self.deaths = Deaths()
 
     def take_log(self) -> None:
         """Whoever wrote it before is fenced from here on. Raises SupersededError, StoreError."""
@@ -50,18 +55,17 @@ class Recovery:
         self._writer.take(self._clock.now_us())
         reach("engine.log_taken")
 
-    def begin(self, begun: Mapping[str, int]) -> tuple[Machine, list[Event]]:
+    def begin(self) -> tuple[Machine, list[Event]]:
         """A machine of the rows, and the deaths of those who held its running attempts.
 
-        `begun` is the last serial that each of these had begun. Runs whose rows make no sense are ended.
-        Raises StoreError.
+        Runs whose rows make no sense are ended. Raises StoreError.
         """
         machine, unusable = self._machine_of(self._store.restore(self._options.log))
         if unusable:
             for run, why in unusable.items():
                 self._end(run, why)
-            return self.begin(begun)  # what waited for one of them has to know
-        return machine, _deaths(machine, begun)
+            return self.begin()  # what waited for one of them has to know
+        return machine, self._deaths(machine)
 
     def machine(self) -> Machine:
         """A machine of the rows as they are, in which what was running still is. Raises DamagedError, StoreError."""
@@ -75,7 +79,7 @@ class Recovery:
         rows = self._store.active_run(run)
         return None if rows is None else restore_run(state, rows, self._project(rows.run.code))
 
-    def end_misfits(self, begun: Mapping[str, int]) -> None:
+    def end_misfits(self) -> None:
         """Take in one run after the other, and end those on whose rows nothing can be decided or committed.
 
         Raises TaintedStepError where that is so without any of them: then none is to blame.
@@ -87,19 +91,22 @@ class Recovery:
         for rows in restored.runs:
             machine = machine or self._silent_machine()
             try:
-                self._take_in(machine, rows.run.run, begun)
+                self._take_in(machine, rows.run.run)
             except MISFITS as error:
                 self._end(rows.run.run, f"{type(error).__name__}: {error}")
                 machine = None
 
     # -- inside --------------------------------------------------------------------------------------------------
 
-    def _take_in(self, machine: Machine, run: str, begun: Mapping[str, int]) -> None:
+    def _take_in(self, machine: Machine, run: str) -> None:
         """What follows from the run's own rows is committed; nothing is started."""
         active = self.active(machine.state, run)
         if active is not None:
             take_in(machine.state, active)
-            self._commit(self._decide(machine, _deaths(machine, begun)))
+            self._commit(self._decide(machine, self._deaths(machine)))
+
+    def _deaths(self, machine: Machine) -> list[Event]:
+        return self.deaths.of(tuple(machine.state.pool.workers))
 
     def _project(self, code: str) -> Project:
         local = self._options.local
@@ -144,10 +151,3 @@ class Recovery:
             said = f"it cannot go on from its rows: {why}"
             facts: list[Fact] = [*closing_facts(left, "failed", said, self._clock.now_us(), by="rows")]
             self._commit(Decided(facts))
-
-
-def _deaths(machine: Machine, begun: Mapping[str, int]) -> list[Event]:
-    return [
-        WorkerDied(name, begun.get(name, ALL_BEGUN), "the engine that had started it died")
-        for name in tuple(machine.state.pool.workers)
-    ]

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from headrace.errors import EngineUnavailableError
 from headrace.executors.local import LocalExecutor, end_strangers
 from headrace.executors.protocol import (
     Broken,
@@ -47,33 +48,45 @@ class LocalCrew:
         self._names: dict[int, str] = {}
         self._kill_why: dict[str, str] = {}
         self._broken: dict[str, str] = {}
+        self._stillborn: list[e.Event] = []
         self._poll = select.poll()
 
     def spawn(self, worker: str, code: str) -> None:
-        self._spawn(self._executor, worker, code)
+        try:
+            self._spawn(self._executor, worker, code)
+        except EngineUnavailableError as error:
+            # Like a kill it says nothing about the code. It is told in the next round: so long is the pause between tries.
+            self._stillborn.append(e.WorkerDied(worker, 0, str(error), was_killed=True))
+            return
         fd = self._executor.fileno(worker)
         self._names[fd] = worker
         self._poll.register(fd, select.POLLIN)
 
     def start(self, worker: str, attempts: Sequence[tuple[StartAttempt, Active]]) -> None:
+        if worker not in self._executor:
+            return
         if not self._executor.send(worker, [start_message(start, active) for start, active in attempts]):
             self.kill(worker, "the worker read nothing for too long")  # what it was not given goes back
 
     def answer_pin(self, worker: str, serial: int, dataset: str, pin: Any) -> None:
-        self._executor.send(worker, [PinAnswer(serial, dataset, pin)])
+        if worker in self._executor:
+            self._executor.send(worker, [PinAnswer(serial, dataset, pin)])
 
     def stop(self, worker: str) -> None:
-        self._executor.send(worker, [Stop()])
+        if worker in self._executor:
+            self._executor.send(worker, [Stop()])
 
     def cancel(self, worker: str, serial: int) -> None:
-        self._executor.cancel(worker, serial)
+        if worker in self._executor:
+            self._executor.cancel(worker, serial)
 
     def kill(self, worker: str, why: str) -> None:
-        self._kill_why[worker] = why
-        self._executor.kill(worker)
+        if worker in self._executor:
+            self._kill_why[worker] = why
+            self._executor.kill(worker)
 
     def events(self) -> list[e.Event]:
-        found: list[e.Event] = []
+        found, self._stillborn = self._stillborn, []
         for worker in tuple(self._names.values()):
             found += [event for m in self._executor.receive(worker) if (event := self._taken(worker, m)) is not None]
         for death in self._executor.dead():
@@ -101,11 +114,15 @@ class LocalCrew:
     def end_strangers(self) -> dict[str, int]:
         return end_strangers(self._folder)
 
-    def abandon(self) -> None:
+    def abandon(self) -> dict[str, int]:
         """One that does not die in time is left to `end_strangers`, which says so: its lock is held."""
-        self._executor.close(grace_s=0.0)
+        deaths = self._executor.close(grace_s=0.0)
         for worker in tuple(self._names.values()):
             self._forget(worker)
+        self._kill_why.clear()
+        self._broken.clear()
+        self._stillborn.clear()
+        return {death.worker: death.begun for death in deaths}
 
     def close(self) -> None:
         for death in self._executor.close():

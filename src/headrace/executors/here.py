@@ -31,21 +31,24 @@ class HereCrew:
         self._executor = InlineExecutor(runner, log, self._pin)
         self._queue: deque[tuple[str, Start]] = deque()
         self._ready: list[e.Event] = []
+        self._living: set[str] = set()
         self._current = ""
         self._pins: dict[tuple[int, str], Any] = {}
 
     def spawn(self, worker: str, code: str) -> None:
         self._executor.spawn(worker)
+        self._living.add(worker)
         self._ready.append(e.WorkerReady(worker))
 
     def start(self, worker: str, attempts: Sequence[tuple[StartAttempt, Active]]) -> None:
-        self._queue.extend((worker, start_message(start, active)) for start, active in attempts)
+        if worker in self._living:
+            self._queue.extend((worker, start_message(start, active)) for start, active in attempts)
 
     def answer_pin(self, worker: str, serial: int, dataset: str, pin: Any) -> None:
         self._pins[serial, dataset] = pin
 
     def stop(self, worker: str) -> None:
-        self._ready.append(e.WorkerDied(worker, 0, "asked to leave"))
+        self._end(worker, "asked to leave")
 
     def cancel(self, worker: str, serial: int) -> None:
         """What waits is not run; what runs here runs to its end."""
@@ -56,9 +59,7 @@ class HereCrew:
 
     def kill(self, worker: str, why: str) -> None:
         """An attempt in this process cannot be killed; what waits in the queue is not begun."""
-        begun = self._executor.begun(worker).serial
-        self._queue.clear()
-        self._ready.append(e.WorkerDied(worker, begun, why))
+        self._end(worker, why)
 
     def events(self) -> list[e.Event]:
         """Runs the next attempt, if there is one, and tells how it went.
@@ -88,12 +89,22 @@ class HereCrew:
     def end_strangers(self) -> dict[str, int]:
         return {}
 
-    def abandon(self) -> None:
+    def abandon(self) -> dict[str, int]:
+        begun = {event.worker: event.begun for event in self._ready if isinstance(event, e.WorkerDied)}
+        begun |= {worker: self._executor.begun(worker).serial for worker in self._living}
+        self._living.clear()
         self._queue.clear()
         self._ready.clear()
+        return begun
 
     def close(self) -> None:
         self._executor.close()
+
+    def _end(self, worker: str, why: str) -> None:
+        if worker in self._living:
+            self._living.remove(worker)
+            self._queue = deque(pair for pair in self._queue if pair[0] != worker)
+            self._ready.append(e.WorkerDied(worker, self._executor.begun(worker).serial, why))
 
     def _pin(self, asked: PinAsked) -> Any:
         try:

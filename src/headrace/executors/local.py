@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,6 +63,10 @@ class LocalExecutor:
     def __len__(self) -> int:
         return len(self._processes)
 
+    def __contains__(self, worker: str) -> bool:
+        """Whether it can be sent to; not once `dead` has told its end."""
+        return worker in self._processes
+
     def spawn(
         self,
         worker: str,
@@ -85,33 +90,14 @@ class LocalExecutor:
             worker, wiring, str(home), str(root), str(code_path), project,
             str(slot_path), str(log), log.name, store, allow_pickle,
         )  # fmt: skip
-        lock_fd = _take_lock(lock_path, worker)
-        ours, theirs = socket.socketpair()
-        slot = Slot(slot_path, create=True)
         try:
-            with log.open("ab") as output:
-                popen = subprocess.Popen(
-                    [sys.executable, "-m", "headrace.executors.worker", str(theirs.fileno()), str(lock_fd), worker],
-                    cwd=root,
-                    env={**os.environ, **(env or {})},
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    pass_fds=(theirs.fileno(), lock_fd),
-                    start_new_session=True,
-                )
+            self._processes[worker] = _begin(worker, lock_path, slot_path, log, root, {**os.environ, **(env or {})})
         except OSError as error:
-            ours.close()
-            slot.close()
             raise EngineUnavailableError(
-                f"the worker {worker} cannot be started: {error}", cure="see ulimit -u and free memory", code="HR5030"
+                f"the worker {worker} cannot be started: {error}",
+                cure="see ulimit -u and -n, free memory and free disk",
+                code="HR5030",
             ) from error
-        finally:
-            # From here on the worker alone holds its lock, and its end of the socket.
-            theirs.close()
-            os.close(lock_fd)
-        ours.setblocking(False)
-        self._processes[worker] = _Process(popen, ours, slot, slot_path, lock_path, FrameReader(list[FromWorker]))
         self.send(worker, [setup])
 
     def fileno(self, worker: str) -> int:
@@ -270,6 +256,35 @@ def end_strangers(folder: Path, *, within_s: float = 5.0) -> dict[str, int]:
         slot_path.unlink(missing_ok=True)
         path.unlink()
     return begun
+
+
+def _begin(worker: str, lock_path: Path, slot_path: Path, log: Path, root: Path, env: Mapping[str, str]) -> _Process:
+    """Start its process. Raises OSError, and then nothing is left of it."""
+    lock_fd = _take_lock(lock_path, worker)
+    with ExitStack() as undone, ExitStack() as handed_over:
+        # From its start on the worker alone holds its lock, and its end of the socket.
+        handed_over.callback(os.close, lock_fd)
+        undone.callback(lock_path.unlink)
+        ours, theirs = socket.socketpair()
+        undone.callback(ours.close)
+        handed_over.callback(theirs.close)
+        undone.callback(slot_path.unlink, missing_ok=True)
+        slot = Slot(slot_path, create=True)
+        undone.callback(slot.close)
+        with log.open("ab") as output:
+            popen = subprocess.Popen(
+                [sys.executable, "-m", "headrace.executors.worker", str(theirs.fileno()), str(lock_fd), worker],
+                cwd=root,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=(theirs.fileno(), lock_fd),
+                start_new_session=True,
+            )
+        ours.setblocking(False)
+        undone.pop_all()
+        return _Process(popen, ours, slot, slot_path, lock_path, FrameReader(list[FromWorker]))
 
 
 def _take_lock(path: Path, worker: str) -> int:

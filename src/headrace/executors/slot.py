@@ -30,7 +30,8 @@ class Slot:
     def __init__(self, path: Path, *, create: bool = False) -> None:
         with path.open("w+b" if create else "r+b") as file:
             if create:
-                file.truncate(_SIZE_BYTES)
+                file.write(bytes(_SIZE_BYTES))  # and no hole: on a full disk whoever wrote into one would be killed
+                file.flush()
             self._map = mmap.mmap(file.fileno(), _SIZE_BYTES)
         self._words = memoryview(self._map).cast("q")
 

@@ -58,7 +58,7 @@ class InlineCrew:
     def start(self, worker: str, attempts: Sequence[tuple[StartAttempt, Active]]) -> None:
         starts = [start_message(start, active) for start, active in attempts]
         said = " ".join(f"{start.node}[{start.item}]" for start in starts)
-        crew_call("start", lambda: self._workers[worker].queue.extend(starts), f"{worker} {said}")
+        crew_call("start", partial(self._start, worker, starts), f"{worker} {said}")
 
     def answer_pin(self, worker: str, serial: int, dataset: str, pin: Any) -> None:
         crew_call("answer_pin", partial(self._pins.__setitem__, (worker, serial, dataset), pin), f"{worker} {dataset}")
@@ -90,8 +90,8 @@ class InlineCrew:
     def end_strangers(self) -> dict[str, int]:
         return crew_call("end_strangers", self._take_slots, "")
 
-    def abandon(self) -> None:
-        crew_call("abandon", self._forget, "")
+    def abandon(self) -> dict[str, int]:
+        return crew_call("abandon", self._forget, "")
 
     def close(self) -> None:
         self._forget()
@@ -103,6 +103,10 @@ class InlineCrew:
         self._slots[name] = 0
         self._ready.append(e.WorkerReady(name))
 
+    def _start(self, name: str, starts: Sequence[Start]) -> None:
+        if name in self._workers:
+            self._workers[name].queue.extend(starts)
+
     def _stop(self, name: str) -> None:
         worker = self._workers.get(name)
         if worker is None:
@@ -112,7 +116,9 @@ class InlineCrew:
             self._ended(name, "asked to leave")
 
     def _cancel(self, name: str, serial: int) -> None:
-        worker = self._workers[name]
+        worker = self._workers.get(name)
+        if worker is None:
+            return
         waiting = next((start for start in worker.queue if start.serial == serial), None)
         if waiting is not None:
             worker.queue.remove(waiting)
@@ -128,11 +134,12 @@ class InlineCrew:
         self._slots.clear()
         return begun
 
-    def _forget(self) -> None:
-        for name in self._workers:
-            self._slots.pop(name, None)
+    def _forget(self) -> dict[str, int]:
+        begun = {event.worker: event.begun for event in self._ready if isinstance(event, e.WorkerDied)}
+        begun |= {name: self._slots.pop(name) for name in self._workers if name in self._slots}
         self._workers.clear()
         self._ready.clear()
+        return begun
 
     def _run(self, worker: Worker) -> None:
         start = worker.queue.popleft()

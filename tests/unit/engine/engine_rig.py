@@ -79,6 +79,7 @@ class Crew:
         self.spawned: list[str] = []
         self.started: dict[str, tuple[str, int]] = {}  # node → (worker, serial)
         self.was_abandoned = False
+        self.begun_last: dict[str, int] = {}  # what is said of workers that are abandoned
         self.killed: list[str] = []
         self.told: list[e.Event] = []
 
@@ -104,8 +105,10 @@ class Crew:
     def kill(self, worker: str, why: str) -> None:
         self.killed.append(worker)
 
-    def abandon(self) -> None:
+    def abandon(self) -> dict[str, int]:
         self.was_abandoned = True
+        begun, self.begun_last = self.begun_last, {}
+        return begun
 
     def end_strangers(self) -> dict[str, int]:
         return {}

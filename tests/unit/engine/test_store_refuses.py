@@ -54,7 +54,7 @@ class Nobody:
     """Workers that are never needed."""
 
     def __getattr__(self, name: str) -> Any:
-        return lambda *_: {} if name in ("begun", "end_strangers") else []
+        return lambda *_: {} if name in ("begun", "end_strangers", "abandon") else []
 
 
 class Told(Listener):

@@ -88,7 +88,7 @@ class Cluster:
         old = self.acting
         if old is not None and old.is_up and old.has_begun:
             self.world.saw["a host died with its workers"] += 1
-            old.crew.abandon()
+            old.crew.perish()
             old.die("its host died")
 
     def end_zombies(self) -> None:

@@ -34,7 +34,10 @@ class SimWorker:
 
 
 class SimCrew:
-    """Implements `ports.Workers` for one engine process. `news` wakes the engine; `strangers` are crews of dead ones."""
+    """Implements `ports.Workers` for one engine process. `news` wakes the engine; `strangers` are crews of dead ones.
+
+    `workers` are those whose slots are there, as on disk: until the engine has heard of their end.
+    """
 
     def __init__(
         self,
@@ -64,18 +67,17 @@ class SimCrew:
 
     def start(self, worker: str, attempts: Sequence[tuple[StartAttempt, Active]]) -> None:
         self._may_die()
-        found = self.workers.get(worker)
         for start, _ in attempts:
             self.witness.sent(self._begun(start))
-        if found is None or found.state == "gone":
-            return  # the pipe is closed: what was written is lost, and the death tells it
+        if (found := self._within_reach(worker)) is None:
+            return
         found.queue.extend(attempts)
         self._next(found)
 
     def answer_pin(self, worker: str, serial: int, dataset: str, pin: Any) -> None:
         self._may_die()
-        found = self.workers.get(worker)
-        if found is None or found.state == "gone" or found.begun != serial or found.asks is None:
+        found = self._within_reach(worker)
+        if found is None or found.begun != serial or found.asks is None:
             return
         behaviour, found.asks = found.asks, None
         self.world.after(
@@ -89,14 +91,13 @@ class SimCrew:
 
     def stop(self, worker: str) -> None:
         self._may_die()
-        if (found := self.workers.get(worker)) is not None:
+        if (found := self._within_reach(worker)) is not None:
             found.is_leaving = True
             self.world.after(self.world.within(100, 50_000), self._die, found, "asked to leave")
 
     def cancel(self, worker: str, serial: int) -> None:
         self._may_die()
-        found = self.workers.get(worker)
-        if found is None or found.state == "gone":
+        if (found := self._within_reach(worker)) is None:
             return
         for start, _ in (*found.queue, *([found.current] if found.current else [])):
             if start.serial == serial:
@@ -110,13 +111,16 @@ class SimCrew:
 
     def kill(self, worker: str, why: str) -> None:
         self._may_die()
-        if (found := self.workers.get(worker)) is not None:
+        if (found := self._within_reach(worker)) is not None:
             # What it reports before the signal arrives is still heard.
             found.is_leaving = True
             self.world.after(self.world.within(0, 100_000), self._die, found, why)
 
     def events(self) -> list[e.Event]:
         found, self._found = self._found, []
+        for event in found:
+            if isinstance(event, e.WorkerDied):
+                self.workers.pop(event.worker, None)
         return found
 
     def begun(self, workers: Sequence[str]) -> dict[str, tuple[int, int]]:
@@ -137,18 +141,34 @@ class SimCrew:
                     self.world.saw["late report to the next engine"] += 1
                     report = self._report(worker.name, late[0].serial, outcome_of(self.world, self.drawn, *late), ())
                     self.world.after(self.world.within(0, SECOND), self._tell, report)
+            crew.workers.clear()
         return begun
 
-    def abandon(self) -> None:
+    def abandon(self) -> dict[str, int]:
         """Its engine goes on from the rows: all workers are killed, and what they had to say is forgotten."""
-        for worker in self.workers.values():
-            worker.state = "gone"
-        self._found.clear()
+        begun = {event.worker: event.begun for event in self._found if isinstance(event, e.WorkerDied)}
+        begun |= {name: self.workers[name].begun for name in self.workers if self._within_reach(name) is not None}
+        self.perish()
+        self.workers.clear()
+        return begun
 
     def close(self) -> None:
         self.abandon()
 
+    # -- beside the port -----------------------------------------------------------------------------------------
+
+    def perish(self) -> None:
+        """The host dies, and all workers in one moment with it. Their slots are still there."""
+        for worker in self.workers.values():
+            worker.state = "gone"
+        self._found.clear()
+
     # -- inside --------------------------------------------------------------------------------------------------
+
+    def _within_reach(self, name: str) -> SimWorker | None:
+        """A worker that hears what it is told; what any other is told is lost, and its death tells the rest."""
+        found = self.workers.get(name)
+        return None if found is None or found.state == "gone" or found.is_cut_off else found
 
     def _may_die(self) -> None:
         if self._strikes("engine dies while sending"):
@@ -192,7 +212,9 @@ class SimCrew:
         if self._strikes("worker hangs"):
             behaviour = behaviour.longer(self.world.within(30 * SECOND, 120 * SECOND))
         if self._strikes("worker dies in the attempt"):
-            self.world.after(self.world.within(0, behaviour.took_us), self._die_in, worker, start.serial)
+            later_us = self.world.within(0, behaviour.took_us)
+            is_at_once = self.world.dice("dies at once").random() < 0.3  # with what it asks still unheard
+            self.world.after(0 if is_at_once else later_us, self._die_in, worker, start.serial)
         self.world.after(LONG_US, self._give_back, worker, start.serial)
         if behaviour.dataset is not None:
             worker.asks = behaviour

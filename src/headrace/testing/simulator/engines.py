@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
+from headrace.base.facts import Fact
 from headrace.definitions import project as definitions
 from headrace.engine.listener import Listener
 from headrace.engine.loop import Engine
@@ -13,6 +14,7 @@ from headrace.engine.retention import Retention
 from headrace.errors import StoreError, SupersededError
 from headrace.ports import EngineStore, Request
 from headrace.runs.events import Deployed, Event
+from headrace.runs.facts import AttemptLost, AttemptStarted
 from headrace.runs.rows import LeftFiles
 from headrace.testing.simulator.crew import SimCrew
 from headrace.testing.simulator.store import FaultyStore
@@ -35,6 +37,18 @@ class _Ears(Listener):
 
     def __init__(self, process: EngineProcess) -> None:
         self._process = process
+        self._started: set[tuple[str, str, str, int, int, int]] = set()
+
+    def heard(self, facts: Sequence[Fact]) -> None:
+        """A process knows how far its own workers were, however often the store refuses it."""
+        for fact in facts:
+            match fact:
+                case AttemptStarted():
+                    self._started.add(_place(fact))
+                case AttemptLost(with_run=False) if _place(fact) in self._started:
+                    self._process.lost(_place(fact))
+                case _:
+                    pass
 
     def asked(self, request: Request) -> list[Event]:
         return self._process.deploy(request) if request.verb == "deploy" else super().asked(request)
@@ -109,6 +123,11 @@ class EngineProcess:
             return
         self._wake_us = due
         self.world.after(delay_us, self._woken, due)
+
+    def lost(self, place: tuple[str, str, str, int, int, int]) -> None:
+        """An attempt that it had started itself counts as lost."""
+        if all(begun.start != place for begun in self.cluster.witness.begun_log):
+            self.world.breaks("E14", "what never began is not lost", str(place))
 
     def come_back(self) -> None:
         self.is_paused = False
@@ -202,3 +221,7 @@ class EngineProcess:
             self.die(repr(error))
             if is_acting:
                 raise DiedByItselfError(f"{self.name}: {error!r}") from error
+
+
+def _place(fact: AttemptStarted | AttemptLost) -> tuple[str, str, str, int, int, int]:
+    return (fact.run, fact.node, fact.path, fact.item, fact.attempt, fact.epoch)

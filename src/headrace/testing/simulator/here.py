@@ -134,4 +134,4 @@ class HereProcess:
     def _end(self, why: str) -> None:
         self.world.say(f"{self.log} ends: {why}")
         self.is_up = False
-        self.crew.abandon()
+        self.crew.perish()
