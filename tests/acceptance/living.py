@@ -153,11 +153,11 @@ class Living:
                 continue  # it ended while we looked
         return sorted(found)
 
-    def command(self, *words: str, timeout: float = PATIENCE_S) -> subprocess.CompletedProcess[str]:
-        """`headrace …` in the project."""
+    def command(self, *words: str, timeout: float = PATIENCE_S, **more: str) -> subprocess.CompletedProcess[str]:
+        """`headrace …` in the project, with `more` in its environment."""
         return subprocess.run(
-            [*COMMAND, *words], cwd=self.root, env=self.environment, capture_output=True, text=True, timeout=timeout,
-            check=False,
+            [*COMMAND, *words], cwd=self.root, env={**self.environment, **more}, capture_output=True, text=True,
+            timeout=timeout, check=False,
         )  # fmt: skip
 
     def end(self) -> None:

@@ -140,20 +140,12 @@ def test_a_client_whose_disk_refuses_has_written_nothing_and_says_so(
 ) -> None:
     project, _ = served
     # A disk of the client's own, so that the engine goes on undisturbed.
-    own = {**project.environment, "FAILING_DISK": str(project.root / "client")}
+    own = str(project.root / "client")
     (project.root / "client").write_text(f"{calls} {WAL} {number} 1\n")
     before, requests = ids(project), project.rows("SELECT count(*) FROM inbox")
 
     def call(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*COMMAND, *words],
-            cwd=project.root,
-            env=own,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-            check=False,
-        )
+        return project.command(*words, FAILING_DISK=own)
 
     row = json.dumps({"id": f"{calls}{number}", "x": 1})
     commands = [("topics", "append", "events", "--json-row", row)]
@@ -316,17 +308,8 @@ def test_a_task_goes_on_though_what_it_prints_cannot_be_kept_and_its_log_says_so
 
 def test_a_run_in_process_that_meets_a_refusing_disk_ends_and_is_closed(served: tuple[Living, Disk]) -> None:
     project, _ = served
-    own = {**project.environment, "FAILING_DISK": str(project.root / "runner")}
     (project.root / "runner").write_text(f"fsync {WAL} {errno.EIO} 3\n")
-    done = subprocess.run(
-        [*COMMAND, "run", "single"],
-        cwd=project.root,
-        env=own,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
+    done = project.command("run", "single", FAILING_DISK=str(project.root / "runner"))
     assert done.returncode == 6, done.stdout + done.stderr
     assert "HR4080" in done.stderr
     assert "Traceback" not in done.stderr

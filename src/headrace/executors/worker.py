@@ -111,8 +111,8 @@ class Worker:
                 answer = self._answers.pop((serial, dataset))
             finally:
                 self._in_task = True
-                if serial in self._cancelled:
-                    self._poke()
+                if serial in self._cancelled and threading.current_thread() is not threading.main_thread():
+                    self._poke()  # here it is raised in this thread alone
         if answer.error is not None:
             raise RefusedError(answer.error, where=dataset)
         return answer.pin

@@ -11,12 +11,11 @@ from headrace.runs import events as e
 from headrace.runs.active import Active
 from headrace.runs.commands import StartAttempt
 from headrace.runs.facts import Read
+from headrace.runs.pool import LONG_US
 from headrace.testing.auditor.witness import Begun, Witness
 from headrace.testing.simulator.draw import Draw
 from headrace.testing.simulator.tasks import Behaviour, outcome_of
 from headrace.testing.simulator.world import SECOND, Crash, World
-
-LONG_US = 50_000  # what waits behind so long an attempt goes back
 
 
 @dataclass(slots=True)
