@@ -98,6 +98,11 @@ def unstorable() -> Any: return threading.Lock()
 @hr.task(to=orders)
 def publish() -> list[int]: return [1, 2, 3]
 @hr.task
+def read_aside() -> None:
+    import contextvars
+    threading.Thread(target=contextvars.copy_context().run, args=(orders.read,), daemon=True).start()
+    while True: time.sleep(0.01)
+@hr.task
 def read_twice(pin: int) -> int: return pin
 @hr.task
 def who() -> list[Any]:
@@ -108,7 +113,7 @@ def strange_name() -> bytes: return b"z" * 10_000
 
 @hr.pipeline
 def all_of_them(seconds: float = 0.0, files: list = [1]) -> None:
-    for task in (nothing, later, speak, many_lines, child_speaks, child_comes_back, child_stays, close_stdout, wander,
+    for task in (nothing, later, read_aside, speak, many_lines, child_speaks, child_comes_back, child_stays, close_stdout, wander,
                  vanish, daemon, segfault, leave, raises, unstorable, publish, who, strange_name):
         task()
     sleep(seconds)
@@ -299,6 +304,13 @@ class TestReports:
         done = worker.report()
         assert worker.result(done) == 4
         assert done.reads[0].pin == 4
+
+    def test_a_cancel_that_another_thread_of_the_task_hears_interrupts_the_task(self, worker: Workers):
+        worker.start("read_aside")
+        assert worker.report() == PinAsked(1, "table:orders", 7)
+        worker.executor.cancel("w1", 1)
+        assert isinstance(worker.report(), Failed)
+        assert worker.result(worker.run("nothing")) == 1
 
     def test_a_refused_pin_fails_the_attempt(self, worker: Workers):
         worker.start("read_twice")
